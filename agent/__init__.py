@@ -1,0 +1,1 @@
+"""The agent does the work: plan, act, verify, and recommend."""

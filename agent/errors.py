@@ -1,0 +1,19 @@
+"""What can go wrong while the agent works."""
+
+from authz.errors import Conflict
+
+
+class IllegalMove(Conflict):
+    """A task or proposal cannot go from the state it is in to the one asked for."""
+
+
+class StaleDigest(Conflict):
+    """The person read something else than what is there now."""
+
+
+class NothingLeftToTry(Exception):
+    """The plan cannot be carried out; the message says why. What was done so far is kept."""
+
+
+class Busy(Exception):
+    """Another worker holds this task right now; try again later."""

@@ -1,0 +1,52 @@
+"""Celery's entry points: ids in, one call, a decision about trying again."""
+
+from uuid import UUID
+
+from celery import shared_task
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+
+from agent import dossier, runner, upkeep
+from agent.errors import Busy
+from agent.forge import ForgeUnavailable
+from evidence.signing import FileKeys
+from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
+
+# What may be different the next time. Nothing else is tried again.
+PASSING = (OperationalError, InterfaceError, ForgeUnavailable)
+
+
+@shared_task(autoretry_for=(*PASSING, Busy), retry_backoff=1, retry_backoff_max=15, max_retries=20)
+def advance_task(task_id: str) -> None:
+    """Take one step of one task, then queue the next. Safe to deliver twice."""
+    if runner.advance(UUID(task_id)):
+        advance_task.delay(task_id)
+
+
+@shared_task(tenantless=True)
+def resume_stalled() -> None:
+    """Queue every task that is not finished and that nobody has worked on for a while."""
+    for tenant_id in tenants_with_work("stalled"):
+        with tenant_scope(scope_of_tenant(tenant_id)):
+            for task_id in upkeep.stalled():
+                advance_task.delay(str(task_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def publish_review(proposal_id: str) -> None:
+    """Show on the pull request what a person decided."""
+    upkeep.publish_review(UUID(proposal_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def refresh_proposal(proposal_id: str) -> None:
+    """Notice when the pull request is no longer what was proposed."""
+    upkeep.refresh(UUID(proposal_id))
+
+
+@shared_task(queue="evidence", autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def build_pack(pack_id: str) -> None:
+    """Build one evidence pack; runs where the signing keys are."""
+    if settings.KEYS_DIR is None:
+        raise RuntimeError("this worker has no KEYS_DIR; packs are built by the evidence worker")
+    dossier.build(UUID(pack_id), FileKeys(settings.KEYS_DIR))

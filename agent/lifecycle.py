@@ -1,0 +1,152 @@
+"""What people may do with tasks, proposals, packs."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from agent.errors import IllegalMove, StaleDigest
+from agent.jobs import advance_task, build_pack, publish_review
+from agent.models import Action, Draft, Proposal, Repository, Review, Task
+from agent.recommender import BadConstraints, Constraints
+from authz.change import change
+from authz.errors import BadRequest
+from authz.permissions import Permission
+from evidence.models import Pack
+from tenants.actor import Actor
+from tenants.models import User
+
+WALL_SECONDS = 300  # time budget of a recommendation when the request names none
+
+
+def file_recommendation(
+    fields: Mapping[str, Any], *, repository: Repository, owner: User, by: Actor
+) -> Task:
+    """Ask for a stack recommendation; the agent starts as soon as a worker is free.
+
+    fields: see Constraints.parse(). Raises Denied, or BadRequest with a message per field.
+    """
+    try:
+        constraints = Constraints.parse(fields)
+    except BadConstraints as error:
+        raise BadRequest(error.errors) from error
+    with change(by, Permission.RECOMMENDATION_CREATE, on=repository) as facts:
+        task = Task(
+            kind=Task.Kind.RECOMMENDATION,
+            project_id=repository.project_id,
+            repository=repository,
+            goal=constraints.title,
+            constraints=constraints.to_json(),
+            budgets={"wall_s": WALL_SECONDS},
+            owner=owner,
+        )
+        task.branch = f"countersign/{task.short.lower()}"
+        task.save(force_insert=True)
+        Draft.objects.filter(user=owner).delete()
+        facts.about = task
+        facts.update(repository=repository.name, constraints=task.constraints)
+        _queue(task)
+    return task
+
+
+def save_draft(fields: Mapping[str, Any], *, owner: User, repository: Repository, by: Actor) -> None:
+    """Keep what was typed so far, so that leaving the page loses nothing."""
+    with change(by, Permission.RECOMMENDATION_CREATE, on=repository) as facts:
+        draft, _ = Draft.objects.update_or_create(user=owner, defaults={"fields": dict(fields)})
+        facts.about = draft
+
+
+def cancel(task: Task, *, by: Actor) -> None:
+    """Stop a task before its next step. What it has done is kept; its pull request is closed.
+
+    Raises Denied or IllegalMove.
+    """
+    with change(by, Permission.TASK_CANCEL, on=task) as facts:
+        running = Task.objects.filter(pk=task.pk, state__in=Task.RUNNING)
+        if not running.update(cancel_asked_by=by.name):
+            raise IllegalMove(f"{task.short} has ended already; there is nothing to cancel")
+        facts["state"] = task.state
+        _queue(task)
+
+
+def resume(task: Task, *, by: Actor) -> None:
+    """Let a task that failed or ran out of time go on after its last finished step.
+
+    Raises Denied or IllegalMove.
+    """
+    with change(by, Permission.RECOMMENDATION_CREATE, on=task) as facts:
+        task.move_to(Task.State.QUEUED, reason="", finished_at=None)
+        Action.objects.filter(task=task, status=Action.Status.FAILED).update(
+            status=Action.Status.STOPPED
+        )
+        facts["state"] = task.state
+        _queue(task)
+
+
+def countersign(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, comment: str = "") -> None:
+    """Let a proposal through. digest: of what the reviewer read.
+
+    Raises Denied (the requester never may), StaleDigest when the proposal has changed since,
+    IllegalMove when it was decided already or a check fails.
+    """
+    with change(by, Permission.PROPOSAL_COUNTERSIGN, on=proposal) as facts:
+        _review(proposal, digest, Review.Verdict.COUNTERSIGNED, reviewer, comment)
+        facts.update(digest=digest, head_sha=proposal.head_sha, comment=comment)
+
+
+def reject(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, comment: str) -> None:
+    """Turn a proposal down, with the reason; its pull request is closed.
+
+    Raises Denied, StaleDigest, IllegalMove, or BadRequest when no reason is given.
+    """
+    if not comment.strip():
+        raise BadRequest({"comment": "is empty; say why, so that the next attempt can be better"})
+    with change(by, Permission.PROPOSAL_REJECT, on=proposal) as facts:
+        _review(proposal, digest, Review.Verdict.REJECTED, reviewer, comment)
+        facts.update(digest=digest, head_sha=proposal.head_sha, comment=comment)
+
+
+def export_pack(proposal: Proposal, *, by: Actor) -> Pack:
+    """Ask for the evidence pack of a proposal; the evidence worker builds it."""
+    with change(by, Permission.PACK_EXPORT, on=proposal) as facts:
+        pack: Pack = Pack.objects.create(
+            project_id=proposal.project_id,
+            object_type="proposal",
+            object_id=str(proposal.pk),
+            title=proposal.title,
+            requested_by=by.id,
+            requested_by_name=by.name,
+            run=str(proposal.run_id),
+        )
+        facts["pack"] = pack.pk
+        transaction.on_commit(partial(build_pack.delay, str(pack.pk)))
+    return pack
+
+
+def _queue(task: Task) -> None:
+    # Only once committed: a worker must never look for a task that is not there yet.
+    transaction.on_commit(partial(advance_task.delay, str(task.pk)))
+
+
+def _review(
+    proposal: Proposal, digest: str, verdict: Review.Verdict, reviewer: User, comment: str
+) -> None:
+    # Locked, so that the digest compared here is the one that is signed below.
+    standing = Proposal.objects.select_for_update().only("digest", "state").get(pk=proposal.pk)
+    if digest != standing.digest:
+        raise StaleDigest(
+            f"the proposal has changed since you read it (you read {digest[:12] or 'nothing'}, it is"
+            f" {standing.digest[:12]} now); read it again, then countersign"
+        )
+    if verdict == Review.Verdict.COUNTERSIGNED and proposal.failing_checks:
+        raise StaleDigest(f"{len(proposal.failing_checks)} checks fail on this commit")
+    proposal.move_to(
+        Proposal.State.COUNTERSIGNED
+        if verdict == Review.Verdict.COUNTERSIGNED
+        else Proposal.State.REJECTED
+    )
+    Review.objects.create(
+        proposal=proposal, reviewer=reviewer, verdict=verdict, digest=digest, comment=comment
+    )
+    transaction.on_commit(partial(publish_review.delay, str(proposal.pk)))

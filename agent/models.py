@@ -1,0 +1,341 @@
+"""Tasks with their plan, actions, artifacts; the proposal they lead to; who countersigned it."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from agent.errors import IllegalMove
+from tenants.models import Project, TenantScoped, User
+
+
+class Repository(TenantScoped):
+    """A repository on a forge that the tenant lets the agent propose changes to."""
+
+    class Forge(models.TextChoices):
+        LOCAL = "local"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="repositories")
+    name = models.SlugField(max_length=100)
+    forge = models.CharField(max_length=10, choices=Forge, default=Forge.LOCAL)
+    default_branch = models.CharField(max_length=100, default="main")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        verbose_name_plural = "repositories"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "name"], name="agent_repository_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Task(TenantScoped):
+    """One piece of work asked of the agent, from request to verified result."""
+
+    class Kind(models.TextChoices):
+        RECOMMENDATION = "recommendation"
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        IN_PROGRESS = "in_progress"
+        WAITING_FOR_USER = "waiting_for_user"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        TIMED_OUT = "timed_out"
+        CANCELLED = "cancelled"
+
+    # The whole life of a task. Pages draw their buttons from this table too.
+    MOVES: ClassVar[dict[str, set[str]]] = {
+        State.QUEUED: {State.IN_PROGRESS, State.CANCELLED, State.FAILED},
+        State.IN_PROGRESS: {
+            State.WAITING_FOR_USER,
+            State.COMPLETED,
+            State.FAILED,
+            State.TIMED_OUT,
+            State.CANCELLED,
+        },
+        State.WAITING_FOR_USER: {State.IN_PROGRESS, State.CANCELLED},
+        State.COMPLETED: set(),
+        # Stopped work keeps its steps, so it can go on where it stopped.
+        State.FAILED: {State.QUEUED},
+        State.TIMED_OUT: {State.QUEUED},
+        State.CANCELLED: set(),
+    }
+    RUNNING: ClassVar[set[str]] = {State.QUEUED, State.IN_PROGRESS}
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="tasks")
+    branch = models.CharField(max_length=200, blank=True)  # where the result goes
+    goal = models.TextField()
+    constraints = models.JSONField(default=dict)
+    budgets = models.JSONField(default=dict)  # wall_s: seconds from start to result
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="tasks")
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
+    phase = models.CharField(max_length=6, default="plan")  # plan, act, verify, done
+    reason = models.TextField(blank=True)  # why it ended as it did, in plain words
+    cancel_asked_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    touched_at = models.DateTimeField(default=timezone.now)  # last sign of life
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["tenant", "-created_at"], name="agent_task_newest"),
+            models.Index(fields=["state", "touched_at"], name="agent_task_stalled"),
+        ]
+
+    def __str__(self) -> str:
+        return self.goal
+
+    @property
+    def run_id(self) -> uuid.UUID:
+        """Everything recorded about this task carries its id."""
+        return self.pk
+
+    @property
+    def requester_id(self) -> uuid.UUID:
+        """Who asked; may not countersign the result."""
+        return self.owner_id
+
+    @property
+    def short(self) -> str:
+        """How people refer to it."""
+        return f"T-{str(self.pk)[:8]}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in self.RUNNING
+
+    @property
+    def can_resume(self) -> bool:
+        return self.State.QUEUED in self.MOVES[self.state]
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the time budget is spent, or None while it has not started."""
+        if self.started_at is None:
+            return None
+        return self.started_at + timedelta(seconds=self.budgets["wall_s"])
+
+    def move_to(self, new: str, **also: Any) -> None:
+        """Change state with the columns in `also`, or raise IllegalMove.
+
+        The update names the state it expects to leave, so of two racing workers one wins.
+        """
+        also["touched_at"] = timezone.now()
+        legal = new in self.MOVES[self.state]
+        if not (
+            legal and Task.objects.filter(pk=self.pk, state=self.state).update(state=new, **also)
+        ):
+            raise IllegalMove(
+                f"{self.short} is {self.get_state_display().lower()}; it cannot become {new}"
+            )
+        self.state = new
+        for name, value in also.items():
+            setattr(self, name, value)
+
+
+class Plan(TenantScoped):
+    """What the agent set out to do."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="plan")
+    steps = models.JSONField(default=list)  # [{"tool", "why"}], in order
+    tools = models.JSONField(default=list)
+    approvals = models.JSONField(default=list)  # what people must do before the result counts
+    risk_score = models.FloatField(default=0)  # 0 to 1
+    compliance_targets = models.JSONField(default=list)
+    digest = models.CharField(max_length=64)  # sha256, hex
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        pass
+
+
+class Action(TenantScoped):
+    """One tool call with what came back. Appended, never edited once it is done."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        STOPPED = "stopped"  # did not finish; taken again when the task resumes
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="actions")
+    number = models.PositiveIntegerField()
+    tool = models.CharField(max_length=50)
+    params = models.JSONField(default=dict)
+    observation = models.TextField(blank=True)
+    outputs = models.JSONField(default=dict)  # name -> sha256 of an artifact
+    cost_tokens = models.PositiveIntegerField(default=0)
+    duration_ms = models.PositiveIntegerField(default=0)
+    status = models.CharField(max_length=7, choices=Status, default=Status.RUNNING)
+    started_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["number"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "task", "number"], name="agent_action_number"
+            ),
+        ]
+
+
+class Artifact(TenantScoped):
+    """A file that the work left: bytes in the content-addressed store, found by their digest."""
+
+    class Kind(models.TextChoices):
+        PR = "PR"
+        SBOM = "SBOM"
+        TEST_LOG = "TEST_LOG"
+        REPORT = "REPORT"
+        DIFF = "DIFF"
+        FILE = "FILE"  # one file of the pull request
+        STEP = "STEP"  # what one step hands to the next
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="artifacts")
+    kind = models.CharField(max_length=8, choices=Kind)
+    name = models.CharField(max_length=300)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()  # bytes
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "task", "name"], name="agent_artifact_name"
+            ),
+        ]
+
+    @property
+    def uri(self) -> str:
+        """Where it is, independent of the machine."""
+        return f"sha256:{self.sha256}"
+
+
+class Recommendation(TenantScoped):
+    """The answer to a recommendation task: ranked options per layer with figures and reasons."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="recommendation")
+    catalogue_digest = models.CharField(max_length=64)
+    result = models.JSONField()  # agent.recommender.score()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        pass
+
+
+class Proposal(TenantScoped):
+    """A pull request that waits for a person."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        COUNTERSIGNED = "countersigned"
+        REJECTED = "rejected"
+
+    MOVES: ClassVar[dict[str, set[str]]] = {
+        State.OPEN: {State.COUNTERSIGNED, State.REJECTED},
+        State.COUNTERSIGNED: set(),
+        State.REJECTED: set(),
+    }
+
+    task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="proposal")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="proposals")
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="proposals")
+    number = models.PositiveIntegerField()
+    title = models.CharField(max_length=200)
+    body = models.TextField()
+    branch = models.CharField(max_length=200)
+    base_branch = models.CharField(max_length=100)
+    base_sha = models.CharField(max_length=64)
+    head_sha = models.CharField(max_length=64)
+    diff_sha256 = models.CharField(max_length=64)
+    lines_added = models.PositiveIntegerField(default=0)
+    lines_removed = models.PositiveIntegerField(default=0)
+    checks = models.JSONField(default=list)  # [{"name", "path", "ok", "detail"}]
+    url = models.CharField(max_length=500)
+    # SHA-256 over everything that a person reads before countersigning; see lifecycle.digest_of.
+    digest = models.CharField(max_length=64)
+    state = models.CharField(max_length=13, choices=State, default=State.OPEN)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "repository", "number"], name="agent_proposal_number"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def run_id(self) -> uuid.UUID:
+        return self.task_id
+
+    @property
+    def requester_id(self) -> uuid.UUID:
+        return self.task.owner_id
+
+    @property
+    def failing_checks(self) -> list[dict[str, Any]]:
+        return [check for check in self.checks if not check["ok"]]
+
+    def move_to(self, new: str) -> None:
+        """Change state, or raise IllegalMove when it was decided already."""
+        legal = new in self.MOVES[self.state]
+        if not (
+            legal
+            and Proposal.objects.filter(pk=self.pk, state=self.state).update(state=new)
+        ):
+            raise IllegalMove(f"this proposal is {self.get_state_display().lower()} already")
+        self.state = new
+
+
+class Review(TenantScoped):
+    """One person's answer to a proposal, bound to the digest of what that person read."""
+
+    class Verdict(models.TextChoices):
+        COUNTERSIGNED = "countersigned"
+        REJECTED = "rejected"
+
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="reviews")
+    reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="reviews")
+    verdict = models.CharField(max_length=13, choices=Verdict)
+    digest = models.CharField(max_length=64)
+    comment = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["created_at"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "proposal", "reviewer"], name="agent_review_once"
+            ),
+        ]
+
+
+class Draft(TenantScoped):
+    """What somebody has typed into the recommendation form and not sent yet; one a person."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="draft")
+    fields = models.JSONField(default=dict)
+    saved_at = models.DateTimeField(auto_now=True)
+
+    class Meta(TenantScoped.Meta):
+        pass

@@ -1,0 +1,416 @@
+"""The third step: value what is left, rank it, and say what would change the ranking."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from agent.recommender import figures
+from agent.recommender.catalogue import Catalogue, Layer, Technology
+from agent.recommender.constraints import Constraints
+from agent.recommender.elimination import team_languages
+from agent.recommender.evidence import check_same_catalogue
+from agent.recommender.values import Setting, Valuation, value_of
+
+ALTERNATIVES = 2
+
+
+def score(
+    constraints: Constraints,
+    catalogue: Catalogue,
+    evidence: dict[str, Any],
+    eliminated: dict[str, Any],
+) -> dict[str, Any]:
+    """Rank the options of every layer.
+
+    Returns, ready for JSON: step "score"; catalogue: digest; today; languages: [language];
+      asked_for and unrecognised as in the evidence;
+      layers: [{layer, title, decides, weights: {criterion: weight, summing to 1},
+        ignored_priorities: [criterion], winner: technology or None,
+        alternatives: [up to 2 technologies], short: why there are fewer, or None,
+        confidence: {level: strong|moderate|toss-up|none, margin, sentence},
+        why, against: [{criterion, sentence, facts}],
+        what_would_change_it: [{kind: weight|fact|constraint, sentence, ...}],
+        ranked: [{technology, name, rank, total, missing, dominated_by,
+          criteria: {criterion: {value, weight, contribution, grade, missing, facts, note}},
+          figures: [{label, text, value, unit, facts}], needs_verification: [finding]}],
+        eliminated: [{technology, constraint, fact, sentence, would_score}]}].
+    Layers are decided in the catalogue's order: later ones see what earlier ones chose.
+    Raises CatalogueChanged when a step was made with another catalogue.
+    """
+    check_same_catalogue(evidence, catalogue)
+    check_same_catalogue(eliminated, catalogue)
+    today = dt.date.fromisoformat(evidence["today"])
+    languages = team_languages(constraints, catalogue)
+    asked = frozenset(row["capability"] for row in evidence["asked_for"])
+    chosen: list[str] = []
+    layers = []
+    for layer_id, sieve in eliminated["layers"].items():
+        layer = catalogue.layer(layer_id)
+        setting = Setting(
+            constraints, catalogue, layer, today, tuple(languages), asked, tuple(chosen)
+        )
+        decided = _layer(setting, sieve)
+        layers.append(decided)
+        if decided["winner"] is None:
+            continue
+        chosen.append(decided["winner"])
+        if layer_id == "language-runtime" and not languages:
+            languages = list(catalogue.technologies[decided["winner"]].languages)
+    return {
+        "step": "score",
+        "catalogue": catalogue.digest,
+        "today": evidence["today"],
+        "languages": languages,
+        "asked_for": evidence["asked_for"],
+        "unrecognised": evidence["unrecognised"],
+        "layers": layers,
+    }
+
+
+def rank_order_centroid(count: int) -> list[float]:
+    """Weights of `count` ranked criteria, most important first; they sum to 1.
+
+    Source: Barron and Barrett, "Decision quality using ranked attribute weights", 1996.
+    """
+    return [
+        sum(1 / later for later in range(rank, count + 1)) / count
+        for rank in range(1, count + 1)
+    ]
+
+
+def weights(layer: Layer, priorities: Sequence[str]) -> dict[str, float]:
+    """Weight per criterion of the layer: the request's ranking first, then the layer's own."""
+    wanted = [criterion for criterion in priorities if criterion in layer.criteria]
+    order = list(dict.fromkeys([*wanted, *layer.criteria]))
+    return dict(zip(order, rank_order_centroid(len(order)), strict=True))
+
+
+def weighted_total(value_by_criterion: Mapping[str, float], weight: Mapping[str, float]) -> float:
+    """Additive value, between 0 and 1 when the weights sum to 1."""
+    return sum(weight[criterion] * value_by_criterion[criterion] for criterion in weight)
+
+
+def dominator(
+    own: Mapping[str, float], others: Iterable[tuple[str, Mapping[str, float]]]
+) -> str | None:
+    """The first option that is at least as good everywhere and better somewhere, if any."""
+    for name, other in others:
+        if all(other[key] >= own[key] for key in own) and any(
+            other[key] > own[key] for key in own
+        ):
+            return name
+    return None
+
+
+def tipping_weight(
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    weight: Mapping[str, float],
+    criterion: str,
+) -> float | None:
+    """Weight of `criterion` at which `second` draws level with `first`, or None.
+
+    All other weights keep their proportions. With d the difference on the criterion and r the
+    difference on the rest, both at full weight: w d + (1 - w) r = 0, so w = r / (r - d).
+    """
+    here = weight[criterion]
+    if here >= 1:
+        return None
+    difference = first[criterion] - second[criterion]
+    rest = (
+        sum(weight[key] * (first[key] - second[key]) for key in weight if key != criterion)
+    ) / (1 - here)
+    if rest == difference:
+        return None
+    level = rest / (rest - difference)
+    return level if 0 <= level <= 1 else None
+
+
+def _layer(setting: Setting, sieve: Mapping[str, Any]) -> dict[str, Any]:
+    layer, catalogue = setting.layer, setting.catalogue
+    weight = weights(layer, setting.constraints.priorities)
+    valued = {
+        name: {
+            criterion: value_of(criterion, catalogue.technologies[name], setting)
+            for criterion in weight
+        }
+        for name in dict.fromkeys(
+            [*sieve["kept"], *(row["technology"] for row in sieve["eliminated"])]
+        )
+    }
+    numbers = {
+        name: {criterion: valuation.value for criterion, valuation in row.items()}
+        for name, row in valued.items()
+    }
+    totals = {name: weighted_total(row, weight) for name, row in numbers.items()}
+    # The id decides a draw, so that the same request always gives the same answer.
+    order = sorted(sieve["kept"], key=lambda name: (-round(totals[name], 9), name))
+    verify: dict[str, list[Any]] = {name: [] for name in order}
+    for finding in sieve["needs_verification"]:
+        verify[finding["technology"]].append(finding)
+    ranked = [
+        _option(setting, weight, name, rank, valued[name], totals[name], verify[name])
+        for rank, name in enumerate(order, start=1)
+    ]
+    for row in ranked:
+        name = row["technology"]
+        row["dominated_by"] = dominator(
+            numbers[name], ((other, numbers[other]) for other in order if other != name)
+        )
+        budget = setting.constraints.monthly_budget_usd
+        cost = next(figure for figure in row["figures"] if figure["label"] == "Cost")
+        if budget is not None and cost["value"] is not None and cost["value"] > budget:
+            row["needs_verification"].append(
+                {
+                    "technology": name,
+                    "constraint": "monthly_budget_usd",
+                    "fact": cost["facts"][0],
+                    "sentence": f"{row['name']} alone is estimated above the budget of "
+                    f"{budget:,.0f} USD a month; ask for a quote.",
+                }
+            )
+    why, against = _reasons(setting, weight, ranked, valued)
+    return {
+        "layer": layer.id,
+        "title": layer.title,
+        "decides": layer.decides,
+        "weights": {criterion: round(share, 6) for criterion, share in weight.items()},
+        "ignored_priorities": [
+            criterion
+            for criterion in setting.constraints.priorities
+            if criterion not in layer.criteria
+        ],
+        "winner": order[0] if order else None,
+        "alternatives": order[1 : 1 + ALTERNATIVES],
+        "short": _short(layer, order, sieve),
+        "confidence": _confidence(setting, ranked),
+        "why": why,
+        "against": against,
+        "what_would_change_it": _turns(setting, weight, order, numbers, totals, ranked, sieve),
+        "ranked": ranked,
+        "eliminated": [
+            {**row, "would_score": round(totals[row["technology"]], 6)}
+            for row in sieve["eliminated"]
+        ],
+    }
+
+
+def _option(
+    setting: Setting,
+    weight: Mapping[str, float],
+    name: str,
+    rank: int,
+    valuations: Mapping[str, Valuation],
+    total: float,
+    to_verify: list[Any],
+) -> dict[str, Any]:
+    technology = setting.catalogue.technologies[name]
+    missing = sum(weight[criterion] * row.missing for criterion, row in valuations.items())
+    return {
+        "technology": name,
+        "name": technology.name,
+        "rank": rank,
+        "total": round(total, 6),
+        "missing": round(missing, 6),
+        "dominated_by": None,
+        "criteria": {
+            criterion: {
+                "value": round(row.value, 6),
+                "weight": round(weight[criterion], 6),
+                "contribution": round(weight[criterion] * row.value, 6),
+                "grade": row.grade,
+                "missing": round(row.missing, 6),
+                "facts": list(row.facts),
+                "note": row.note,
+            }
+            for criterion, row in valuations.items()
+        },
+        "figures": [
+            figures.latency(setting.layer, technology, setting.today),
+            figures.monthly_cost(
+                setting.layer, technology, setting.constraints, setting.catalogue
+            ),
+            *figures.risk(technology, setting.today, missing, len(to_verify)),
+        ],
+        "needs_verification": to_verify,
+    }
+
+
+def _short(layer: Layer, order: list[str], sieve: Mapping[str, Any]) -> str | None:
+    if len(order) > ALTERNATIVES:
+        return None
+    gone = len({row["technology"] for row in sieve["eliminated"]})
+    constraints = sorted({row["constraint"] for row in sieve["eliminated"]})
+    return (
+        f"Only {len(order)} of {len(order) + gone} options of “{layer.title}” are left; the rest "
+        f"were ruled out by {', '.join(constraints)}."
+    )
+
+
+def _confidence(setting: Setting, ranked: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(ranked) < 2:
+        sentence = "Nothing is left to compare it with." if ranked else "No option is left."
+        return {"level": "none", "margin": None, "sentence": sentence}
+    first, second = ranked[0], ranked[1]
+    margin = first["total"] - second["total"]
+    bounds = setting.catalogue.confidence
+    level = "toss-up"
+    if margin >= bounds["strong"]:
+        level = "strong"
+    elif margin >= bounds["moderate"]:
+        level = "moderate"
+    words = {
+        "strong": "a clear lead",
+        "moderate": "a modest lead",
+        "toss-up": "close to a draw: take the one you would rather run",
+    }
+    sentence = (
+        f"{first['name']} is {margin * 100:.1f} points of 100 ahead of {second['name']}; "
+        f"{words[level]}."
+    )
+    return {"level": level, "margin": round(margin, 6), "sentence": sentence}
+
+
+def _reasons(
+    setting: Setting,
+    weight: Mapping[str, float],
+    ranked: list[dict[str, Any]],
+    valued: Mapping[str, Mapping[str, Valuation]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What sets the winner apart from the options behind it, and what speaks against it."""
+    if not ranked:
+        return [], []
+    winner = ranked[0]["technology"]
+    rivals = [row["technology"] for row in ranked[1 : 1 + ALTERNATIVES]]
+    gaps = {}
+    for criterion in weight:
+        own = valued[winner][criterion].value
+        mean = (
+            sum(valued[rival][criterion].value for rival in rivals) / len(rivals)
+            if rivals
+            else setting.catalogue.neutral
+        )
+        gaps[criterion] = weight[criterion] * (own - mean)
+    order = sorted(gaps, key=lambda criterion: -gaps[criterion])
+    why = [
+        _reason(setting, ranked[0]["name"], criterion, valued[winner][criterion], "ahead")
+        for criterion in order[:3]
+        if gaps[criterion] > 0.0005
+    ]
+    against = [
+        _reason(setting, ranked[0]["name"], criterion, valued[winner][criterion], "behind")
+        for criterion in reversed(order[-3:])
+        if gaps[criterion] < -0.0005
+    ]
+    return why, against
+
+
+def _reason(
+    setting: Setting, name: str, criterion: str, valuation: Valuation, side: str
+) -> dict[str, Any]:
+    title = setting.catalogue.criteria[criterion].title
+    note = f" ({valuation.note})" if valuation.note else ""
+    return {
+        "criterion": criterion,
+        "sentence": f"{title}: {name} is {side} at {valuation.value * 100:.0f} of 100{note}.",
+        "facts": list(valuation.facts),
+    }
+
+
+def _turns(
+    setting: Setting,
+    weight: Mapping[str, float],
+    order: list[str],
+    numbers: Mapping[str, Mapping[str, float]],
+    totals: Mapping[str, float],
+    ranked: list[dict[str, Any]],
+    sieve: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The smallest change of one weight, the nearest unknown and the dearest constraint."""
+    if not order:
+        return []
+    turns = []
+    technologies = setting.catalogue.technologies
+    winner = order[0]
+    smallest = _smallest_weight_change(weight, order, numbers)
+    if smallest is not None:
+        criterion, level, rival = smallest
+        title = setting.catalogue.criteria[criterion].title
+        turns.append(
+            {
+                "kind": "weight",
+                "criterion": criterion,
+                "from": round(weight[criterion], 6),
+                "to": round(level, 6),
+                "rival": rival,
+                "sentence": f"If “{title}” counted {level:.0%} in place of {weight[criterion]:.0%}, "
+                f"{technologies[rival].name} would draw level.",
+            }
+        )
+    turns += _unknown_turn(setting, weight, ranked, technologies)
+    gone = sorted(
+        {row["technology"] for row in sieve["eliminated"]},
+        key=lambda name: (-round(totals[name], 9), name),
+    )
+    if gone and totals[gone[0]] > totals[winner]:
+        reasons = sorted(
+            {row["constraint"] for row in sieve["eliminated"] if row["technology"] == gone[0]}
+        )
+        turns.append(
+            {
+                "kind": "constraint",
+                "rival": gone[0],
+                "constraints": reasons,
+                "sentence": f"Without {', '.join(reasons)}, {technologies[gone[0]].name} would "
+                f"come first ({totals[gone[0]] * 100:.1f} against {totals[winner] * 100:.1f}).",
+            }
+        )
+    return turns
+
+
+def _unknown_turn(
+    setting: Setting,
+    weight: Mapping[str, float],
+    ranked: list[dict[str, Any]],
+    technologies: Mapping[str, Technology],
+) -> list[dict[str, Any]]:
+    """Whether the runner-up would win if everything unknown about it turned out well."""
+    for row in ranked[1 : 1 + ALTERNATIVES]:
+        gain = row["missing"] * (1 - setting.catalogue.unknown)
+        if row["total"] + gain <= ranked[0]["total"]:
+            continue
+        widest = max(weight, key=lambda criterion: row["criteria"][criterion]["missing"] * weight[criterion])
+        title = setting.catalogue.criteria[widest].title
+        facts = [
+            fact
+            for fact in row["criteria"][widest]["facts"]
+            if setting.catalogue.facts[fact].state != "known"
+        ]
+        return [
+            {
+                "kind": "fact",
+                "rival": row["technology"],
+                "criterion": widest,
+                "facts": facts,
+                "sentence": f"{technologies[row['technology']].name} could come first if what is "
+                f"unknown about it turned out well, above all “{title}”.",
+            }
+        ]
+    return []
+
+
+def _smallest_weight_change(
+    weight: Mapping[str, float], order: list[str], numbers: Mapping[str, Mapping[str, float]]
+) -> tuple[str, float, str] | None:
+    best: tuple[float, str, float, str] | None = None
+    for rival in order[1:]:
+        for criterion in weight:
+            level = tipping_weight(numbers[order[0]], numbers[rival], weight, criterion)
+            if level is None:
+                continue
+            candidate = (abs(level - weight[criterion]), criterion, level, rival)
+            if best is None or candidate < best:
+                best = candidate
+    return None if best is None else best[1:]

@@ -1,0 +1,339 @@
+"""What one option is worth on one criterion: fixed anchors, whatever stands beside it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from agent.recommender import licences
+from agent.recommender.catalogue import Catalogue, Fact, Layer, Technology
+from agent.recommender.constraints import Constraints, plain
+
+MUST, ASKED, ORDINARY = 3.0, 2.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the values depend on beside the option itself.
+
+    languages: those of the team, or the one chosen first when the team named none.
+    asked: capabilities that the request's words ask for. chosen: winners of earlier layers.
+    """
+
+    constraints: Constraints
+    catalogue: Catalogue
+    layer: Layer
+    today: dt.date
+    languages: tuple[str, ...]
+    asked: frozenset[str]
+    chosen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """Worth between 0 and 1 with what it rests on.
+
+    grade: the weakest grade that counted ("request" when the form said it); "" when nothing did.
+    missing: share (0..1) of the criterion that is unknown and was counted at the fixed low value.
+    """
+
+    value: float
+    grade: str
+    missing: float
+    facts: tuple[str, ...]
+    note: str
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Collects weighted parts of one valuation."""
+
+    setting: Setting
+    total: float = 0.0
+    weight: float = 0.0
+    missing: float = 0.0
+    facts: list[str] = field(default_factory=list)
+    grades: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, worth: float, fact: Fact, weight: float = 1.0) -> None:
+        """Count a known fact, as far as its grade is trusted and if it is fresh enough."""
+        trust = self.setting.catalogue.trust[fact.grade]
+        if trust == 0 or fact.is_stale(self.setting.today):
+            self.skip(fact, weight)
+            return
+        neutral = self.setting.catalogue.neutral
+        self.total += weight * (neutral + trust * (worth - neutral))
+        self.weight += weight
+        self.facts.append(fact.id)
+        self.grades.append(fact.grade)
+
+    def skip(self, fact: Fact | None, weight: float = 1.0) -> None:
+        """Count something unknown at the fixed low value."""
+        self.total += weight * self.setting.catalogue.unknown
+        self.weight += weight
+        self.missing += weight
+        if fact is not None:
+            self.facts.append(fact.id)
+            if fact.state == "known":
+                self.notes.append(f"{fact.label} is too old or too doubtful to count")
+
+    def valuation(self) -> Valuation:
+        if not self.weight:
+            return Valuation(self.setting.catalogue.unknown, "", 1.0, (), "unknown")
+        order = list(self.setting.catalogue.trust)
+        grade = max(self.grades, key=order.index, default="")
+        trust = self.setting.catalogue.trust.get(grade, 1.0)
+        if grade and trust < 1:
+            self.notes.append(f"grade {grade}: counted at {trust:.0%}")
+        return Valuation(
+            value=self.total / self.weight,
+            grade=grade,
+            missing=self.missing / self.weight,
+            facts=tuple(dict.fromkeys(self.facts)),
+            note="; ".join(dict.fromkeys(self.notes)),
+        )
+
+
+def value_of(criterion: str, technology: Technology, setting: Setting) -> Valuation:
+    """What `technology` is worth on `criterion`. Never depends on the other options."""
+    return _VALUES[criterion](technology, setting)
+
+
+def on_curve(anchors: Iterable[tuple[float, float]], x: float) -> float:
+    """Piecewise-linear interpolation; flat beyond the first and the last anchor.
+
+    anchors: (x, worth) pairs, ascending in x, at least one.
+    """
+    points = list(anchors)
+    if x <= points[0][0]:
+        return points[0][1]
+    for (left, low), (right, high) in zip(points, points[1:], strict=False):
+        if x <= right:
+            return low + (high - low) * (x - left) / (right - left)
+    return points[-1][1]
+
+
+def _curve(setting: Setting, criterion: str, name: str, fact: Fact) -> float:
+    anchors = setting.catalogue.criteria[criterion].curves[name]
+    if isinstance(anchors, dict):
+        return float(anchors[fact.value])
+    if not isinstance(fact.value, int | float):
+        raise TypeError(f"{fact.id}: {fact.value!r} is not a number")
+    return on_curve([(x, y) for x, y in anchors], fact.value)
+
+
+def _features(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    for capability in setting.layer.capabilities:
+        fact = technology.facts[f"capability.{capability}"]
+        weight = ORDINARY
+        if capability in setting.constraints.must_haves:
+            weight = MUST
+        elif capability in setting.asked:
+            weight = ASKED
+        if fact.state == "known":
+            parts.add(1.0 if fact.value else 0.0, fact, weight)
+        else:
+            parts.skip(fact, weight)
+    return parts.valuation()
+
+
+def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
+    spoken = setting.languages
+    if "any" in technology.languages:
+        worth = 0.7
+    elif not spoken:
+        worth = 0.5
+    elif spoken[0] in technology.languages:
+        worth = 0.8
+    else:
+        worth = 0.4 if set(spoken) & set(technology.languages) else 0.0
+    note = ""
+    facts = [technology.facts["languages"].id]
+    together = [other for other in setting.chosen if _companions(technology, other, setting)]
+    if together:
+        # Which technologies go well together is our judgement, so it counts as one.
+        worth += 0.2 * setting.catalogue.trust["J"]
+        facts.append(technology.facts["companions"].id)
+        names = ", ".join(setting.catalogue.technologies[other].name for other in together)
+        note = f"often run together with {names}"
+    return Valuation(worth, "J" if together else "A", 0.0, tuple(facts), note)
+
+
+def _companions(technology: Technology, other: str, setting: Setting) -> bool:
+    return (
+        other in technology.companions
+        or technology.id in setting.catalogue.technologies[other].companions
+    )
+
+
+def _familiarity(technology: Technology, setting: Setting) -> Valuation:
+    skills = setting.constraints.skills
+    if not skills:
+        return _not_asked(setting, "the request names no skills")
+    known = {plain(skill) for skill in skills}
+    known |= {found.id for skill in skills if (found := setting.catalogue.find(skill))}
+    own = {plain(technology.id), plain(technology.name), *map(plain, technology.aliases)}
+    generic = {plain(language) for language in technology.languages}
+    specific = {plain(skill) for skill in technology.skills} - generic
+    facts = (technology.facts["skills"].id,)
+    if known & (own | {technology.id}):
+        return Valuation(1.0, "request", 0.0, facts, "the team names it")
+    if known & specific:
+        return Valuation(0.85, "request", 0.0, facts, "the team knows what it builds on")
+    if set(setting.languages) & set(technology.languages):
+        return Valuation(0.6, "request", 0.0, facts, "the team knows its language")
+    if not technology.skills:
+        return Valuation(0.5, "request", 0.0, facts, "asks for no particular skill")
+    return Valuation(0.15, "request", 0.0, facts, "new to the team")
+
+
+def _precedent(technology: Technology, setting: Setting) -> Valuation:
+    running = [
+        found.id
+        for name in setting.constraints.already_run
+        if (found := setting.catalogue.find(name)) is not None
+    ]
+    if not running:
+        return _not_asked(setting, "the request names nothing that runs already")
+    if technology.id in running:
+        return Valuation(1.0, "request", 0.0, (technology.facts["name"].id,), "runs already")
+    facts = (technology.facts["companions"].id,)
+    near = [other for other in running if _companions(technology, other, setting)]
+    if near:
+        names = ", ".join(setting.catalogue.technologies[other].name for other in near)
+        return Valuation(0.65, "request", 0.0, facts, f"goes with {names}, which runs already")
+    return Valuation(0.2, "request", 0.0, facts, "nothing like it runs already")
+
+
+def _not_asked(setting: Setting, note: str) -> Valuation:
+    return Valuation(setting.catalogue.unknown, "", 1.0, (), note)
+
+
+def _operations(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    burden = technology.facts.get("operations_burden")
+    if burden is None or burden.state != "known":
+        parts.skip(burden)
+        return parts.valuation()
+    worth = _curve(setting, "operations", "operations_burden", burden)
+    managed = technology.facts["hosting.managed"]
+    if (
+        setting.constraints.hosting == "managed"
+        and technology.kind == "server"
+        and managed.value is True
+    ):
+        light = setting.catalogue.criteria["operations"].curves["operations_burden"]
+        worth = max(worth, on_curve([(x, y) for x, y in light], 2))
+        parts.notes.append("taken as a managed service")
+        parts.facts.append(managed.id)
+    parts.add(worth, burden)
+    return parts.valuation()
+
+
+def _judged(criterion: str, name: str) -> Callable[[Technology, Setting], Valuation]:
+    def judged(technology: Technology, setting: Setting) -> Valuation:
+        parts = _Parts(setting)
+        fact = technology.facts.get(name)
+        if fact is None or fact.state != "known":
+            parts.skip(fact)
+        else:
+            parts.add(_curve(setting, criterion, name, fact), fact)
+        return parts.valuation()
+
+    return judged
+
+
+def _openness(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    licence = technology.facts["license"]
+    if licence.state == "known":
+        restricted = licences.restriction(str(licence.value), setting.catalogue.licence_classes)
+        anchors = setting.catalogue.criteria["openness"].curves["licence_class"]
+        parts.add(on_curve([(x, y) for x, y in anchors], restricted), licence)
+    elif licence.state != "n/a":
+        parts.skip(licence)
+    lock_in = technology.facts.get("lock_in")
+    if lock_in is not None and lock_in.state == "known":
+        parts.add(_curve(setting, "openness", "lock_in", lock_in), lock_in)
+    else:
+        parts.skip(lock_in)
+    return parts.valuation()
+
+
+def _assurance(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    for name in (
+        "assurance.signed_releases",
+        "assurance.sbom_published",
+        "assurance.provenance",
+        "compliance.soc2_report",
+    ):
+        fact = technology.facts.get(name)
+        if fact is None or fact.state == "n/a":
+            continue
+        if fact.state == "known":
+            parts.add(1.0 if fact.value else 0.0, fact)
+        else:
+            parts.skip(fact)
+    return parts.valuation()
+
+
+def _longevity(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    if technology.kind in ("service", "approach"):
+        return Valuation(
+            setting.catalogue.neutral, "A", 0.0, (technology.facts["name"].id,), "no release lines"
+        )
+    months = technology.facts.get("median_support_months")
+    if months is not None and months.state == "known":
+        parts.add(_curve(setting, "longevity", "median_support_months", months), months)
+    else:
+        parts.skip(months)
+    released = technology.facts.get("latest_release_date")
+    if released is not None and released.state == "known":
+        # Days before the source was read: how long ago that was says nothing about the project.
+        days = (released.as_of - dt.date.fromisoformat(str(released.value))).days
+        anchors = setting.catalogue.criteria["longevity"].curves["days_since_release"]
+        parts.add(on_curve([(x, y) for x, y in anchors], days), released)
+    else:
+        parts.skip(released)
+    return parts.valuation()
+
+
+def _performance(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    curves = setting.catalogue.criteria["performance"].curves
+    for name in setting.layer.latency:
+        fact = technology.facts.get(name)
+        if name in curves and fact is not None and fact.state == "known":
+            parts.add(_curve(setting, "performance", name, fact), fact)
+    return parts.valuation()
+
+
+def _adoption(technology: Technology, setting: Setting) -> Valuation:
+    """Popularity, maturity and community go together, so they share one weight."""
+    parts = _Parts(setting)
+    for name in setting.catalogue.criteria["adoption"].curves:
+        fact = technology.facts.get(name)
+        if fact is None or fact.state != "known" or fact.is_stale(setting.today):
+            continue
+        parts.add(_curve(setting, "adoption", name, fact), fact)
+    return parts.valuation()
+
+
+_VALUES: dict[str, Callable[[Technology, Setting], Valuation]] = {
+    "features": _features,
+    "stack_fit": _stack_fit,
+    "familiarity": _familiarity,
+    "precedent": _precedent,
+    "operations": _operations,
+    "cost": _judged("cost", "cost_level"),
+    "openness": _openness,
+    "assurance": _assurance,
+    "longevity": _longevity,
+    "performance": _performance,
+    "adoption": _adoption,
+}

@@ -1,0 +1,251 @@
+"""The table of tools: what each does, which permission it needs."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from agent import recommender
+from agent.forge import Check, Forge, Person, Repository
+from agent.recommender import Catalogue, Constraints
+from authz.permissions import Permission
+from evidence.store import Store
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a tool may touch while it works for one task.
+
+    earlier: name -> sha256 of what the steps before left in the store.
+    """
+
+    tenant_id: UUID
+    task_id: UUID
+    task_name: str  # as people refer to it, "T-1a2b3c4d"
+    asked_at: datetime
+    constraints: Constraints
+    branch: str
+    base_branch: str
+    repository: Repository
+    forge: Forge
+    store: Store
+    catalogue: Catalogue
+    agent: Person
+    requester: Person
+    earlier: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, name: str) -> bytes:
+        """What an earlier step left under `name`. Raises Missing or Damaged."""
+        return self.store.get(self.tenant_id, self.earlier[name])
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """read() for what an earlier step left as JSON."""
+        found: dict[str, Any] = json.loads(self.read(name))
+        return found
+
+    def files(self) -> dict[str, bytes]:
+        """The files of the pull request as rendered: path -> content."""
+        return {
+            name.removeprefix(FILE): self.read(name)
+            for name in sorted(self.earlier)
+            if name.startswith(FILE)
+        }
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a tool saw. outputs: name -> bytes to keep; ok=False is something to put right."""
+
+    said: str
+    outputs: Mapping[str, bytes] = field(default_factory=dict)
+    ok: bool = True
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One row of the table."""
+
+    run: Callable[[Bench], Observation]
+    permission: Permission
+
+
+FILE = "file:"  # prefix of outputs that are files of the pull request
+DIFF = "diff.patch"
+PULL_REQUEST = "pull-request.json"
+CHECKS = "checks.json"
+
+
+def retrieve_evidence(bench: Bench) -> Observation:
+    """Collects the candidates of every layer in scope with the facts known about them."""
+    found = recommender.retrieve(bench.constraints, bench.catalogue, bench.asked_at.date())
+    layers = found["layers"]
+    candidates = sum(len(layer["candidates"]) for layer in layers)
+    facts = {
+        fact_id
+        for layer in layers
+        for candidate in layer["candidates"]
+        for fact_id in candidate["facts"]
+    }
+    said = f"{candidates} candidates for {len(layers)} layers, {len(facts)} facts with sources"
+    return Observation(said, {"evidence.json": _json(found)})
+
+
+def eliminate_options(bench: Bench) -> Observation:
+    """Drops what a hard constraint rules out."""
+    result = recommender.eliminate(
+        bench.constraints, bench.catalogue, bench.read_json("evidence.json"), bench.asked_at.date()
+    )
+    dropped, unsure = len(result["eliminated"]), len(result["needs_verification"])
+    said = f"{dropped} options ruled out, {unsure} points that need verification"
+    return Observation(said, {"eliminated.json": _json(result)})
+
+
+def score_options(bench: Bench) -> Observation:
+    """Ranks what is left."""
+    scored = recommender.score(
+        bench.constraints,
+        bench.catalogue,
+        bench.read_json("evidence.json"),
+        bench.read_json("eliminated.json"),
+    )
+    winners = [layer["winner"] for layer in scored["layers"] if layer["winner"]]
+    said = f"{len(winners)} layers decided: {', '.join(winners)}"
+    return Observation(said, {"scored.json": _json(scored)})
+
+
+def render_documents(bench: Bench) -> Observation:
+    """Writes the files of the pull request."""
+    files = recommender.render(
+        bench.constraints,
+        bench.catalogue,
+        bench.read_json("scored.json"),
+        request_id=str(bench.task_id),
+        requested_by=bench.requester.name,
+        today=bench.asked_at.date(),
+    )
+    size = sum(map(len, files.values()))
+    said = f"{len(files)} files written, {size:,} bytes"
+    return Observation(said, {FILE + path: content for path, content in files.items()})
+
+
+def check_files(bench: Bench) -> Observation:
+    """Runs every file through its own linter; one that fails stops the pull request."""
+    return _checked(bench, bench.files(), "rendered")
+
+
+def open_pr(bench: Bench) -> Observation:
+    """Publishes the branch, opens the pull request as a draft."""
+    forge, repository = bench.forge, bench.repository
+    title, body = recommender.pull_request_text(
+        bench.constraints,
+        bench.catalogue,
+        bench.read_json("scored.json"),
+        request_id=str(bench.task_id),
+        requested_by=bench.requester.name,
+    )
+    base_sha = forge.head(repository, bench.base_branch)
+    head_sha = forge.publish(
+        repository,
+        branch=bench.branch,
+        base_sha=base_sha,
+        changes=bench.files(),
+        message=title,
+        author=bench.agent,
+        co_author=bench.requester,
+        when=bench.asked_at,
+    )
+    opened = forge.open_pull_request(
+        repository,
+        branch=bench.branch,
+        base=bench.base_branch,
+        title=title,
+        body=body,
+        draft=True,
+        key=str(bench.task_id),
+    )
+    diff = forge.diff(repository, opened.base_sha, head_sha)
+    record = {
+        "number": opened.number,
+        "title": opened.title,
+        "body": opened.body,
+        "branch": opened.head_branch,
+        "base_branch": opened.base_branch,
+        "base_sha": opened.base_sha,
+        "head_sha": head_sha,
+        "url": opened.url or forge.clone_url(repository),
+    }
+    said = f"pull request #{opened.number} on branch {bench.branch}, commit {head_sha[:12]}"
+    return Observation(said, {DIFF: diff, PULL_REQUEST: _json(record)})
+
+
+def verify_pull_request(bench: Bench) -> Observation:
+    """Reads the pull request back from the forge, checks what really stands there.
+
+    Each file is linted again and compared with what was rendered; the diff must be the one that
+    is kept as evidence. The result is written on the pull request, which stops being a draft only
+    when everything holds, and is closed when something does not.
+    """
+    opened = bench.read_json(PULL_REQUEST)
+    number, head_sha = opened["number"], opened["head_sha"]
+    expected = bench.files()
+    standing = bench.forge.read_files(bench.repository, head_sha, sorted(expected))
+    current = bench.forge.pull_request(bench.repository, number)
+    diff = bench.forge.diff(bench.repository, opened["base_sha"], head_sha)
+    observed = _checked(
+        bench,
+        standing,
+        "on the pull request",
+        {
+            "the branch holds exactly the files that were rendered": standing == expected,
+            "the pull request points at the commit that was published": (
+                current.head_sha == head_sha
+            ),
+            "the diff is the one kept as evidence": diff == bench.read(DIFF),
+        },
+    )
+    checks = [
+        Check(name=f"{check['name']}: {check['path']}", ok=check["ok"], detail=check["detail"])
+        for check in json.loads(observed.outputs[CHECKS])
+    ]
+    bench.forge.set_checks(bench.repository, number, head_sha=head_sha, checks=checks)
+    if observed.ok:
+        bench.forge.mark_ready(bench.repository, number)
+    else:
+        bench.forge.close_pull_request(bench.repository, number, reason=observed.said)
+    return observed
+
+
+TOOLS: dict[str, Tool] = {
+    "retrieve_evidence": Tool(retrieve_evidence, Permission.TASK_RUN),
+    "eliminate_options": Tool(eliminate_options, Permission.TASK_RUN),
+    "score_options": Tool(score_options, Permission.TASK_RUN),
+    "render_documents": Tool(render_documents, Permission.TASK_RUN),
+    "check_files": Tool(check_files, Permission.TASK_RUN),
+    "open_pr": Tool(open_pr, Permission.PULL_REQUEST_OPEN),
+    "verify_pull_request": Tool(verify_pull_request, Permission.PULL_REQUEST_OPEN),
+}
+
+
+def _checked(
+    bench: Bench, files: Mapping[str, bytes], where: str, also: Mapping[str, bool] | None = None
+) -> Observation:
+    checks = [
+        {"name": check.name, "path": check.path, "ok": check.ok, "detail": check.detail}
+        for check in recommender.check_files(files, bench.catalogue)
+    ]
+    checks += [
+        {"name": name, "path": bench.branch, "ok": ok, "detail": "" if ok else "it does not"}
+        for name, ok in (also or {}).items()
+    ]
+    failing = [check for check in checks if not check["ok"]]
+    if failing:
+        said = "; ".join(f"{c['path']}: {c['name']}: {c['detail']}" for c in failing[:5])
+    else:
+        said = f"{len(checks)} checks passed on {len(files)} files {where}"
+    return Observation(said, {CHECKS: _json(checks)}, ok=not failing)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False).encode()

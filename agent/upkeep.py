@@ -1,0 +1,91 @@
+"""Keeps tasks moving and proposals true to the forge."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from agent.digests import proposal_digest
+from agent.forge import Check
+from agent.models import Proposal, Review, Task
+from agent.runner import artifact_store, forge_address, forge_of
+from authz.change import change
+from authz.permissions import Permission
+from tenants.actor import Actor
+from tenants.models import User
+
+STALLED_AFTER = timedelta(seconds=20)
+
+
+def stalled() -> list[UUID]:
+    """Unfinished tasks of the pinned tenant without a sign of life for STALLED_AFTER."""
+    quiet = timezone.now() - STALLED_AFTER
+    rows = Task.objects.filter(state__in=Task.RUNNING, touched_at__lt=quiet)
+    return list(rows.values_list("pk", flat=True))
+
+
+def publish_review(proposal_id: UUID) -> None:
+    """Write a person's decision on the pull request, bound to the commit that was read.
+
+    A rejected pull request is closed. Raises ForgeRefused when the branch has moved since.
+    """
+    proposal = Proposal.objects.select_related("repository", "task").get(pk=proposal_id)
+    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
+    reviews = Review.objects.filter(proposal=proposal).select_related("reviewer")
+    checks = [
+        Check(f"{check['name']}: {check['path']}", check["ok"], check["detail"])
+        for check in proposal.checks
+    ]
+    checks += [
+        Check(
+            name=f"countersign: {review.reviewer.name}",
+            ok=review.verdict == Review.Verdict.COUNTERSIGNED,
+            detail=f"read digest {review.digest}",
+        )
+        for review in reviews
+    ]
+    with change(_agent_of(proposal), Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+        facts.phase = "intent"
+        facts.update(checks=len(checks), head_sha=proposal.head_sha)
+    forge.set_checks(address, proposal.number, head_sha=proposal.head_sha, checks=checks)
+    if proposal.state == Proposal.State.REJECTED:
+        forge.close_pull_request(address, proposal.number, reason="rejected by a reviewer")
+
+
+def refresh(proposal_id: UUID) -> bool:
+    """Take over what the pull request is now, if it changed; says whether it did.
+
+    The digest changes with it, so nobody can countersign what they have not read.
+    """
+    proposal = Proposal.objects.select_related("repository", "task").get(pk=proposal_id)
+    if proposal.state != Proposal.State.OPEN:
+        return False
+    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
+    now = forge.pull_request(address, proposal.number)
+    if (now.head_sha, now.title, now.body) == (proposal.head_sha, proposal.title, proposal.body):
+        return False
+    diff = forge.diff(address, now.base_sha, now.head_sha)
+    kept = artifact_store().put(proposal.tenant_id, diff)
+    with change(_agent_of(proposal), Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+        facts.update(before=proposal.digest, head_before=proposal.head_sha, head=now.head_sha)
+        proposal.title, proposal.body = now.title, now.body
+        proposal.head_sha, proposal.base_sha = now.head_sha, now.base_sha
+        proposal.diff_sha256 = kept.sha256
+        if now.head_sha != facts["head_before"]:
+            proposal.checks = [
+                {
+                    "name": "checked on this commit",
+                    "path": proposal.branch,
+                    "ok": False,
+                    "detail": "somebody moved the branch after the agent's checks",
+                }
+            ]
+        proposal.digest = proposal_digest(proposal)
+        proposal.save()
+        facts["after"] = proposal.digest
+    return True
+
+
+def _agent_of(proposal: Proposal) -> Actor:
+    agent = User.objects.get(kind=User.Kind.AGENT, grants__project=proposal.project_id)
+    return agent.actor("job")

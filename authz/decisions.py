@@ -1,0 +1,143 @@
+"""Decides who may do what: decide() for doing, may() for showing buttons, visible() for lists."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+
+from authz.errors import Denied
+from authz.models import Grant
+from authz.permissions import Permission
+from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST, ROLES, SYSTEM, Role
+from evidence import ledger
+from tenants.actor import Actor
+from tenants.models import Membership
+
+
+class Thing(Protocol):
+    """What a decision is about. A project_id narrows which grants count; a requester_id bars one
+    person from letting their own request through."""
+
+    @property
+    def pk(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Yes or no, with reasons in plain words."""
+
+    permission: Permission
+    allowed: bool
+    reasons: list[str]
+    policy_digest: str = POLICY_DIGEST
+
+    @property
+    def policy(self) -> dict[str, str]:
+        """As the ledger records it."""
+        return {"digest": self.policy_digest, "decision": "allow" if self.allowed else "deny"}
+
+
+# A grant as far as decisions care: the role, and the project it is limited to.
+Held = tuple[Role, UUID | None]
+
+
+def held_by(actor: Actor) -> list[Held]:
+    """Roles that the actor holds now. Always read afresh: a removed grant must bite at once."""
+    if actor.user_id is None:
+        return []
+    rows = Grant.objects.filter(
+        user_id=actor.user_id, user__membership__state=Membership.State.ACTIVE
+    ).values_list("role", "project_id")
+    return [(Role(role), project_id) for role, project_id in rows]
+
+
+def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
+    """Whether `by` may do `permission` to `on`. Denies unless a role allows it.
+
+    Relations between people and things, and tenants' own policies, are asked here, after the
+    roles and before the answer.
+    """
+    return _decide(by, permission, on, held_by(by))
+
+
+def may(by: Actor, permission: Permission, on: Thing) -> bool:
+    """decide() for showing or hiding a button; leaves nothing in the ledger."""
+    return decide(by, permission, on).allowed
+
+
+def require(by: Actor, permission: Permission, on: Thing) -> None:
+    """Let a read through, or leave the refusal in the ledger and raise Denied."""
+    decision = decide(by, permission, on)
+    if not decision.allowed:
+        refuse(by, on, decision)
+
+
+def refuse(by: Actor, on: Thing, decision: Decision) -> None:
+    """Record a denial, then raise it. Called outside of any transaction, so that it stays."""
+    ledger.record(
+        f"{decision.permission}.denied",
+        by=by,
+        on=on,
+        facts={"reasons": decision.reasons},
+        outcome="denied",
+        policy=decision.policy,
+    )
+    raise Denied(decision.permission, decision.reasons)
+
+
+def visible[M: Model](
+    by: Actor, permission: Permission, among: QuerySet[M], project: str = "project_id"
+) -> QuerySet[M]:
+    """The rows of `among` that the actor may see, filtered in the database.
+
+    project: path from the row to the id of its project.
+    """
+    projects: set[UUID] = set()
+    for role, project_id in held_by(by):
+        if permission in ROLES[role]:
+            if project_id is None:
+                return among
+            projects.add(project_id)
+    return among.filter(**{f"{project}__in": projects}) if projects else among.none()
+
+
+def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]]:
+    """Every active person with the decision about them: (id, name, decision), allowed ones first."""
+    grants: dict[UUID, tuple[str, list[Held]]] = {}
+    rows = Grant.objects.filter(
+        user__membership__state=Membership.State.ACTIVE, user__kind="human"
+    ).values_list("user_id", "user__name", "role", "project_id")
+    for user_id, name, role, project_id in rows.order_by("user__name"):
+        grants.setdefault(user_id, (name, []))[1].append((Role(role), project_id))
+    answers = []
+    for user_id, (name, held) in grants.items():
+        person = Actor("human", str(user_id), name, "page", user_id)
+        answers.append((str(user_id), name, _decide(person, permission, on, held)))
+    return sorted(answers, key=lambda answer: not answer[2].allowed)
+
+
+def _decide(by: Actor, permission: Permission, on: Thing, held: Iterable[Held]) -> Decision:
+    def no(reason: str) -> Decision:
+        return Decision(permission, False, [reason])
+
+    if by.type == "system":
+        if permission in SYSTEM:
+            return Decision(permission, True, ["the product itself may do this"])
+        return no(f"the product itself may not {_said(permission)}")
+    if permission in ONLY_BY_PEOPLE and by.type != "human":
+        return no(f"only a person may {_said(permission)}")
+    if permission in NOT_BY_REQUESTER and str(getattr(on, "requester_id", None)) == by.id:
+        return no("whoever asked for it cannot countersign it: a second person must")
+    project = getattr(on, "project_id", None)
+    for role, limited_to in held:
+        if permission in ROLES[role] and limited_to in (None, project):
+            where = "the whole tenant" if limited_to is None else "this project"
+            return Decision(permission, True, [f"{role.title} of {where} may {_said(permission)}"])
+    return no(f"none of your roles here may {_said(permission)}")
+
+
+def _said(permission: Permission) -> str:
+    subject, verb = permission.split(".")
+    return f"{verb} a {subject.replace('_', ' ')}"

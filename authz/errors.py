@@ -1,0 +1,25 @@
+"""Refusals of this floor."""
+
+from authz.permissions import Permission
+from tenants.errors import Refused
+
+
+class Denied(Refused):
+    """The actor may not do this."""
+
+    def __init__(self, permission: Permission, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.permission = permission
+        self.reasons = reasons
+
+
+class BadRequest(Refused):
+    """What was asked for makes no sense as it stands. errors: field -> what was expected."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {message}" for field, message in errors.items()))
+        self.errors = errors
+
+
+class Conflict(Refused):
+    """It made sense when the person looked, but things have changed since."""

@@ -1,0 +1,185 @@
+"""How people join, change roles, leave; how a tenant is opened with its first people."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.utils import timezone
+
+from authz.change import change
+from authz.errors import BadRequest, Conflict
+from authz.models import Grant
+from authz.permissions import Permission
+from authz.roles import PROJECT_ROLES, TENANT_ROLES, Role
+from tenants.actor import Actor
+from tenants.cells.models import Cell, Domain, Tenant
+from tenants.models import Membership, Project, Session, User
+from tenants.scope import Scope, tenant_scope
+
+
+class AsTenant:
+    """The pinned tenant as the object of a decision or entry.
+
+    The portal's role cannot read the list of tenants, so there is no model instance to name.
+    """
+
+    class _meta:
+        model_name = "tenant"
+
+    def __init__(self, tenant_id: UUID) -> None:
+        self.pk = tenant_id
+
+
+def open_tenant(slug: str, name: str, host: str, *, cell: str, by: Actor) -> Scope:
+    """Open a tenant that answers to `host`, in a cell that stands already.
+
+    Run with the owner's database role: the portal's own cannot see the list of tenants.
+    Raises BadRequest when the slug or host is taken or malformed.
+    """
+    tenant = Tenant(slug=slug, name=name, cell=Cell.objects.get(schema_name=cell))
+    domain = Domain(host=host.lower(), tenant=tenant)
+    try:
+        tenant.full_clean()
+        domain.full_clean(exclude=["tenant"])
+    except ValidationError as error:
+        raise BadRequest({k: " ".join(v) for k, v in error.message_dict.items()}) from error
+    scope = Scope(tenant.pk, slug, name, cell)
+    with tenant_scope(scope), change(by, Permission.TENANT_OPEN, on=AsTenant(tenant.pk)) as facts:
+        tenant.save(force_insert=True)
+        domain.save(force_insert=True)
+        facts.update(slug=slug, name=name, host=domain.host, cell=cell)
+    return scope
+
+
+def create_project(slug: str, name: str, *, tenant: AsTenant, by: Actor) -> Project:
+    """Add a project to the tenant."""
+    with change(by, Permission.PROJECT_CREATE, on=tenant) as facts:
+        project: Project = Project.objects.create(slug=slug, name=name)
+        facts.about = project
+        facts["slug"] = slug
+    return project
+
+
+def admit(
+    email: str,
+    name: str,
+    roles: Iterable[Role],
+    *,
+    tenant: AsTenant,
+    project: Project | None,
+    by: Actor,
+    source: str = "admin",
+) -> User:
+    """Make a person a member with roles; somebody who left comes back to the same account.
+
+    project: what project roles are given for (tenant-wide ones ignore it); None gives them for
+    the whole tenant. Raises Denied, BadRequest, or Conflict when the person is a member already.
+    """
+    roles = list(roles)
+    _check_person(email, name, roles)
+    with change(by, Permission.MEMBER_ADMIT, on=tenant) as facts:
+        user, created = User.objects.get_or_create(email=email.strip().lower(), defaults={"name": name})
+        if created:
+            user.set_unusable_password()
+            user.save(update_fields=["password"])
+            Membership.objects.create(user=user, source=source)
+        elif not Membership.objects.filter(user=user, state=Membership.State.REMOVED).update(
+            state=Membership.State.ACTIVE, source=source, since=timezone.now(), ended_at=None
+        ):
+            raise Conflict(f"{email} is a member already; change the role instead")
+        _give(user, roles, project, source)
+        facts.about = user
+        facts.update(email=user.email, name=user.name, roles=roles, source=source)
+    return user
+
+
+def add_agent(name: str, project: Project, *, tenant: AsTenant, by: Actor) -> User:
+    """Create the account that the agent uses in one project."""
+    with change(by, Permission.PROJECT_CREATE, on=tenant) as facts:
+        agent = User.objects.create(
+            email=f"agent@{project.slug}.invalid", name=name, kind=User.Kind.AGENT
+        )
+        agent.set_unusable_password()
+        agent.save(update_fields=["password"])
+        Membership.objects.create(user=agent, source="system")
+        Grant.objects.create(user=agent, role=Role.AGENT, project=project, source="system")
+        facts.about = agent
+        facts.update(name=name, roles=[Role.AGENT], project=project.slug)
+    return agent
+
+
+def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, by: Actor) -> None:
+    """Replace a member's roles for one project, or (None) for the whole tenant.
+
+    Raises Denied; BadRequest for a role that cannot be given there; Conflict when the tenant
+    would be left without an admin.
+    """
+    roles = list(roles)
+    _check_roles(roles, project)
+    permission = Permission.PROJECT_ROLE_CHANGE if project else Permission.ROLE_CHANGE
+    with change(by, permission, on=project or AsTenant(user.tenant_id)) as facts:
+        held = Grant.objects.filter(user=user, project=project)
+        facts["before"] = sorted(held.values_list("role", flat=True))
+        held.delete()
+        for role in roles:
+            Grant.objects.create(user=user, role=role, project=project)
+        _keep_an_admin()
+        facts.about = user
+        facts.update(after=sorted(roles), project=project.slug if project else None, email=user.email)
+
+
+def remove(user: User, *, by: Actor) -> None:
+    """End a membership: roles are taken, open sessions end, the account stays for the record.
+
+    Raises Denied, or Conflict when they are no member or the last admin.
+    """
+    with change(by, Permission.MEMBER_REMOVE, on=AsTenant(user.tenant_id)) as facts:
+        ended = Membership.objects.filter(user=user, state=Membership.State.ACTIVE).update(
+            state=Membership.State.REMOVED, ended_at=timezone.now()
+        )
+        if not ended:
+            raise Conflict(f"{user.email} is not a member any more")
+        facts["roles"] = sorted(user.grants.values_list("role", flat=True))
+        user.grants.all().delete()
+        facts["sessions_ended"] = Session.objects.filter(user=user).delete()[0]
+        _keep_an_admin()
+        facts.about = user
+        facts["email"] = user.email
+
+
+def _check_person(email: str, name: str, roles: list[Role]) -> None:
+    errors = {}
+    try:
+        validate_email(email.strip())
+    except ValidationError:
+        errors["email"] = f"{email!r} is not an e-mail address; expected something like ada@example.com"
+    if not name.strip():
+        errors["name"] = "is empty; give the name that others will see"
+    if not roles:
+        errors["roles"] = "choose at least one role"
+    if unknown := [role for role in roles if role not in TENANT_ROLES]:
+        errors["roles"] = f"cannot be handed out by a tenant: {', '.join(unknown)}"
+    if errors:
+        raise BadRequest(errors)
+
+
+def _check_roles(roles: list[Role], project: Project | None) -> None:
+    if unknown := [role for role in roles if role not in TENANT_ROLES]:
+        raise BadRequest({"roles": f"cannot be handed out by a tenant: {', '.join(unknown)}"})
+    if project and (wide := [role for role in roles if role not in PROJECT_ROLES]):
+        raise BadRequest({"roles": f"cover the whole tenant, not one project: {', '.join(wide)}"})
+
+
+def _give(user: User, roles: list[Role], project: Project | None, source: str) -> None:
+    for role in roles:
+        Grant.objects.create(
+            user=user, role=role, project=project if role in PROJECT_ROLES else None, source=source
+        )
+
+
+def _keep_an_admin() -> None:
+    if not Grant.objects.filter(
+        role=Role.TENANT_ADMIN, user__membership__state=Membership.State.ACTIVE
+    ).exists():
+        raise Conflict("this would leave the tenant without an admin; name another one first")

@@ -1,0 +1,1 @@
+"""Sets the product up, starts it here, describes it for servers."""

@@ -1,0 +1,125 @@
+"""The bytes of one log entry, with the commitment to its payload."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import rfc8785
+
+LEAF_LIMIT = 65_535  # bytes; a leaf is shorter
+SALT_BYTES = 32
+COMMITMENT = "HMAC-SHA256(salt,SHA-256(payload))"
+
+ACTOR_FIELDS = frozenset({"type", "id", "name", "on_behalf_of"})
+POLICY_FIELDS = frozenset({"digest", "decision"})
+ACTOR_TYPES = frozenset({"human", "agent", "robot", "system"})
+DOORS = frozenset({"page", "api", "job", "cli"})
+PHASES = frozenset({"intent", "decision", "result", "gap", "redaction"})
+OUTCOMES = frozenset({"ok", "denied", "failed"})
+POLICY_DECISIONS = frozenset({"allow", "deny"})
+
+
+class LeafFault(ValueError):
+    """The facts of an entry cannot be written as a leaf."""
+
+
+class LeafTooLarge(LeafFault):
+    """A leaf would reach 65,535 bytes; what is bulky belongs in the payload."""
+
+
+def payload_bytes(facts: Mapping[str, Any]) -> bytes:
+    """The facts as RFC 8785 bytes; raises LeafFault for what canonical JSON cannot hold."""
+    return _canonical(facts)
+
+
+def commitment(salt: bytes, payload: bytes) -> str:
+    """What the leaf says of a payload, in hex. Without the salt it tells nothing."""
+    if len(salt) != SALT_BYTES:
+        raise LeafFault(f"a salt has {SALT_BYTES} bytes")
+    return hmac.digest(salt, sha256(payload).digest(), "sha256").hex()
+
+
+def build_leaf(
+    *,
+    entry_id: UUID,
+    recorded_at: datetime,
+    tenant_id: UUID,
+    actor: Mapping[str, str | None],
+    door: str,
+    action: str,
+    object_type: str,
+    object_id: str,
+    phase: str,
+    outcome: str,
+    policy: Mapping[str, str] | None = None,
+    payload: tuple[str, int] | None = None,
+    run: str | None = None,
+    trace: str | None = None,
+) -> bytes:
+    """The leaf as RFC 8785 bytes, fewer than 65,535 of them.
+
+    recorded_at: any zone; written in UTC to the microsecond. actor: type, id, name, on_behalf_of.
+    policy: digest (hex), decision. payload: commitment (hex) and size in bytes of what is kept
+    outside the tree.
+    Raises LeafFault for a field or word outside its list, LeafTooLarge for what does not fit.
+    """
+    if recorded_at.tzinfo is None:
+        raise LeafFault("the time of an entry needs a zone")
+    _exactly("actor", actor, ACTOR_FIELDS)
+    _one_of("actor.type", actor["type"], ACTOR_TYPES)
+    _one_of("door", door, DOORS)
+    _one_of("phase", phase, PHASES)
+    _one_of("outcome", outcome, OUTCOMES)
+    if policy is not None:
+        _exactly("policy", policy, POLICY_FIELDS)
+        _one_of("policy.decision", policy["decision"], POLICY_DECISIONS)
+    if not action or not object_type or not object_id:
+        raise LeafFault("an entry names its action, with the type and id of its object")
+    leaf = _canonical(
+        {
+            "v": 1,
+            "id": str(entry_id),
+            "ts": recorded_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "tenant": str(tenant_id),
+            "actor": dict(actor),
+            "door": door,
+            "action": action,
+            "object": {"type": object_type, "id": object_id},
+            "phase": phase,
+            "outcome": outcome,
+            "policy": None if policy is None else dict(policy),
+            "payload": None
+            if payload is None
+            else {"alg": COMMITMENT, "commitment": payload[0], "size": payload[1]},
+            "run": run,
+            "trace": trace,
+        }
+    )
+    if len(leaf) >= LEAF_LIMIT:
+        raise LeafTooLarge(
+            f"a leaf of {len(leaf)} bytes: fewer than {LEAF_LIMIT} fit, so put the bulk of it "
+            "in the payload"
+        )
+    return leaf
+
+
+def _canonical(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return rfc8785.dumps(dict(fields))
+    except (rfc8785.CanonicalizationError, UnicodeError) as fault:
+        raise LeafFault(f"not canonical JSON: {fault}") from fault
+
+
+def _exactly(field: str, given: Mapping[str, object], wanted: frozenset[str]) -> None:
+    if given.keys() != wanted:
+        raise LeafFault(f"{field} has {sorted(given)}; it must have {sorted(wanted)}")
+
+
+def _one_of(field: str, word: str | None, allowed: frozenset[str]) -> None:
+    if word not in allowed:
+        raise LeafFault(f"{field} is {word!r}; it must be one of {', '.join(sorted(allowed))}")

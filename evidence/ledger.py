@@ -1,0 +1,187 @@
+"""The only writer of the ledger: record() stages an entry, seal() gives entries their places."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import rfc8785
+from django.db import connection, transaction
+from django.utils import timezone
+from uuid6 import uuid7
+
+from evidence import notes
+from evidence.leaf import build_leaf, commitment
+from evidence.merkle import Frontier, inclusion_proof, leaf_hash
+from evidence.models import Checkpoint, Entry, LogHead, LogKey, Payload, StagedEntry
+from evidence.signing import FileKeys, Signer
+from tenants.actor import Actor
+from tenants.scope import Scope, current
+
+BATCH = 2_000  # entries given a place in one statement
+
+
+class Recorded(Protocol):
+    """Anything an entry can be about: a model instance with a primary key."""
+
+    @property
+    def pk(self) -> Any: ...
+
+
+def record(
+    action: str,
+    *,
+    by: Actor,
+    on: Recorded,
+    facts: Mapping[str, Any] | None = None,
+    phase: str = "decision",
+    outcome: str = "ok",
+    policy: Mapping[str, str] | None = None,
+) -> UUID:
+    """Stage one entry of the pinned tenant's ledger and return its id.
+
+    Committed or undone together with the transaction it is called in; outside of one it is
+    committed at once. facts: JSON values; kept outside the tree under a salted commitment, so
+    that they can be erased. Raises ValueError when the leaf would reach 65,535 bytes.
+    """
+    tenant = current()
+    entry_id = uuid7()
+    payload = rfc8785.dumps(_plain(facts)) if facts else None
+    salt = secrets.token_bytes(32) if payload else None
+    leaf = build_leaf(
+        entry_id=entry_id,
+        recorded_at=datetime.now(UTC),
+        tenant_id=tenant.tenant_id,
+        actor={
+            "type": by.type,
+            "id": by.id,
+            "name": by.name,
+            "on_behalf_of": by.on_behalf_of,
+        },
+        door=by.door,
+        action=action,
+        object_type=on._meta.model_name,  # type: ignore[attr-defined]
+        object_id=str(on.pk),
+        phase=phase,
+        outcome=outcome,
+        policy=dict(policy) if policy else None,
+        payload=(commitment(salt, payload), len(payload)) if payload and salt else None,
+        run=_run_of(on),
+    )
+    StagedEntry(id=entry_id, leaf=leaf, payload=payload, salt=salt).save(force_insert=True)
+    return entry_id
+
+
+def origin_of(scope: Scope) -> str:
+    """Name of a tenant's log, as its checkpoints carry it."""
+    return f"countersign/{scope.slug}/{scope.tenant_id}"
+
+
+def seal(keys: FileKeys) -> Checkpoint | None:
+    """Give every staged entry of the pinned tenant its place, then sign the new tree head.
+
+    Returns the newest checkpoint, or None when the log is empty. One sequencer a tenant: a
+    second caller waits, then finds nothing to do. Everything happens in one transaction, so a
+    crash leaves entries staged, never half in the log.
+    """
+    with transaction.atomic():
+        _lock_log()
+        head, _ = LogHead.objects.get_or_create(tenant_id=current().tenant_id)
+        frontier = Frontier.from_bytes(bytes(head.frontier)) if head.size else Frontier()
+        while batch := list(StagedEntry.objects.order_by("id")[:BATCH]):
+            _place(batch, frontier)
+        newest = Checkpoint.objects.order_by("-size").first()
+        if frontier.size == 0 or (newest and newest.size == frontier.size):
+            return newest
+        LogHead.objects.filter(pk=head.pk).update(size=frontier.size, frontier=frontier.to_bytes())
+        return _sign(frontier, signer(keys))
+
+
+def proof(entry: Entry, checkpoint: Checkpoint) -> list[bytes]:
+    """Inclusion proof of `entry` in the tree that `checkpoint` signed (RFC 9162, 2.1.3)."""
+    return inclusion_proof(entry.index, leaf_hashes(checkpoint.size))
+
+
+def leaf_hashes(size: int) -> list[bytes]:
+    """Hashes of the first `size` entries, in ledger order."""
+    rows = Entry.objects.filter(index__lt=size).order_by("index")
+    return [bytes(value) for value in rows.values_list("leaf_hash", flat=True)]
+
+
+def signer(keys: FileKeys) -> Signer:
+    """The signer of the pinned tenant's log; makes and registers its first key.
+
+    Raises KeyLost when the log has a key already and its file is gone.
+    """
+    scope = current()
+    origin = origin_of(scope)
+    known = LogKey.objects.order_by("-valid_from").first()
+    if known is not None:
+        return keys.signer_for(scope.tenant_id, known.vkey)
+    made = keys.create(scope.tenant_id, origin)
+    LogKey.objects.create(origin=origin, vkey=made.vkey, valid_from=0)
+    return made
+
+
+def _lock_log() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_lock_number(current().tenant_id)])
+
+
+def _lock_number(tenant_id: UUID) -> int:
+    return int.from_bytes(tenant_id.bytes[:8], signed=True)
+
+
+def _place(batch: list[StagedEntry], frontier: Frontier) -> None:
+    entries, payloads = [], []
+    for staged in batch:
+        leaf = bytes(staged.leaf)
+        hashed = leaf_hash(leaf)
+        said = json.loads(leaf)
+        entries.append(
+            Entry(
+                id=staged.pk,
+                index=frontier.size,
+                leaf=leaf,
+                leaf_hash=hashed,
+                recorded_at=datetime.fromisoformat(said["ts"]),
+                action=said["action"],
+                outcome=said["outcome"],
+                actor_id=said["actor"]["id"],
+                actor_name=said["actor"]["name"],
+                actor_type=said["actor"]["type"],
+                object_type=said["object"]["type"],
+                object_id=said["object"]["id"],
+                run=said["run"] or "",
+            )
+        )
+        frontier.append(hashed)
+        if staged.payload is not None:
+            payloads.append(
+                Payload(id=staged.pk, body=bytes(staged.payload), salt=bytes(staged.salt or b""))
+            )
+    Entry.objects.bulk_create(entries)
+    Payload.objects.bulk_create(payloads)
+    StagedEntry.objects.filter(pk__in=[staged.pk for staged in batch]).delete()
+
+
+def _sign(frontier: Frontier, signer: Signer) -> Checkpoint:
+    root = frontier.root()
+    return Checkpoint.objects.create(
+        size=frontier.size,
+        root=root,
+        note=notes.sign_checkpoint(origin_of(current()), frontier.size, root, signer),
+        signed_at=timezone.now(),
+    )
+
+
+def _run_of(on: Recorded) -> str | None:
+    run = getattr(on, "run_id", None)
+    return str(run) if run else None
+
+
+def _plain(facts: Mapping[str, Any]) -> Any:
+    # RFC 8785 knows strings, numbers, lists, objects; ids and times are written as text.
+    return json.loads(json.dumps(facts, default=str))

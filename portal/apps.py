@@ -1,0 +1,9 @@
+"""Names the portal app to Django."""
+
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """Pages, API, sign-in."""
+
+    name = "portal"

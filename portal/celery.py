@@ -1,0 +1,12 @@
+"""The Celery application: jobs of the floors below, run for the tenant that queued them."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("countersign", task_cls="tenants.jobs:TenantJob")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["evidence", "agent"], related_name="jobs")
+app.conf.task_routes = {"evidence.jobs.*": {"queue": "evidence"}}

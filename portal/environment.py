@@ -1,0 +1,67 @@
+"""Reads settings from the environment, with an error that says what was expected."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str | None = None) -> str:
+    """The value of NAME, or of the file that NAME_FILE points at.
+
+    Raises ImproperlyConfigured, which stops the start, when it is missing without a default.
+    """
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE: cannot read {path}: {error}") from error
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ImproperlyConfigured(f"{name} is not set (and neither is {name}_FILE)")
+    return value
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """A switch: 1 or 0."""
+    value = text(name, "1" if default else "0")
+    if value not in {"0", "1"}:
+        raise ImproperlyConfigured(f"{name} must be 0 or 1, not {value!r}")
+    return value == "1"
+
+
+def number(name: str, default: int) -> int:
+    """A whole number >= 0."""
+    value = text(name, str(default))
+    if not value.isdigit():
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def choice(name: str, options: tuple[str, ...], default: str) -> str:
+    """One of `options`."""
+    value = text(name, default)
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(options)}, not {value!r}")
+    return value
+
+
+def words(name: str, default: str) -> list[str]:
+    """A list, separated by commas."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def database(name: str) -> dict[str, Any]:
+    """Connection values from a URL such as postgresql://user:password@host:5432/name."""
+    parts = urlsplit(text(name))
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.hostname or not parts.username:
+        raise ImproperlyConfigured(f"{name} must look like postgresql://user:password@host/name")
+    return {
+        "NAME": parts.path.removeprefix("/"),
+        "USER": unquote(parts.username),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname,
+        "PORT": parts.port or 5432,
+    }

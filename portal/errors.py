@@ -1,0 +1,105 @@
+"""Domain error to HTTP status: the only place that knows both."""
+
+import structlog
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from authz.errors import BadRequest, Conflict, Denied
+from evidence.store import Damaged, Missing
+from tenants.errors import Refused
+
+log = structlog.get_logger(__name__)
+
+# First match wins, so narrower classes come first.
+STATUS: tuple[tuple[type[Exception], int, str], ...] = (
+    (Denied, 403, "You may not do this"),
+    (BadRequest, 422, "Something in what you sent cannot be used"),
+    (Conflict, 409, "Things have changed"),
+    (Refused, 409, "The answer is no"),
+    (Http404, 404, "There is nothing here"),
+    (Missing, 410, "The file is gone from the store"),
+    (Damaged, 500, "A stored file is damaged"),
+)
+
+HELP = {
+    403: "A tenant admin can change your roles; the People page shows who they are.",
+    404: "It may never have existed, or it belongs to somewhere you have no access to.",
+    409: "Nothing was changed. Go back, look at how things stand now, then decide again.",
+    422: "Nothing was changed, and what you typed is still in the form when you go back.",
+    500: "It is in our log under the number below; nothing of yours was lost.",
+}
+
+
+def status_of(error: Exception) -> tuple[int, str] | None:
+    """Status and headline of an error that we can answer for, else None."""
+    for kind, status, headline in STATUS:
+        if isinstance(error, kind):
+            return status, headline
+    return None
+
+
+def problem(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    """The answer to a domain error, as a page or (for the API) as an RFC 9457 problem."""
+    found = status_of(error)
+    if found is None:
+        return None
+    status, headline = found
+    if isinstance(error, Http404):
+        detail = HELP[404]
+    else:
+        detail = str(error)
+    if request.path.startswith("/api/"):
+        return problem_json(request, status, headline, detail, getattr(error, "errors", None))
+    return page(request, status, headline, detail)
+
+
+def problem_json(
+    request: HttpRequest, status: int, title: str, detail: str, errors: object = None
+) -> JsonResponse:
+    """An RFC 9457 problem document."""
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": getattr(request, "id", ""),
+    }
+    if errors:
+        body["errors"] = errors
+    return JsonResponse(body, status=status, content_type="application/problem+json")
+
+
+def page(request: HttpRequest, status: int, headline: str, detail: str) -> HttpResponse:
+    """An error page: what happened, what was kept, what to do, under which number it is logged."""
+    context = {
+        "status": status,
+        "headline": headline,
+        "detail": detail,
+        "help": HELP.get(status, ""),
+        "request_id": getattr(request, "id", ""),
+    }
+    return render(request, "errors/problem.html", context, status=status)
+
+
+def unknown_host(request: HttpRequest) -> HttpResponse:
+    """The host belongs to no tenant. Says nothing about which hosts do."""
+    return HttpResponse(
+        "This address belongs to no workspace. Check the spelling of the link you were given.\n",
+        status=404,
+        content_type="text/plain; charset=utf-8",
+    )
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form came back without its token, most often from a page left open too long."""
+    return page(request, 403, "This form has expired", "Go back, reload the page, send it again.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404."""
+    return page(request, 404, "There is nothing here", HELP[404])
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Django's 500: a bug of ours."""
+    return page(request, 500, "Something broke on our side", HELP[500])

@@ -1,0 +1,33 @@
+"""Whether this process lives, whether it can work."""
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.cache import cache
+from django.db import Error, connection
+from django.http import HttpRequest, JsonResponse
+from redis.exceptions import RedisError
+
+
+@login_not_required
+def alive(request: HttpRequest) -> JsonResponse:
+    """200 as long as the process answers."""
+    return JsonResponse({"status": "alive"})
+
+
+@login_not_required
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when database, queue and store can be used; 503 names what cannot."""
+    problems = {}
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM public.tenant_of_host('readiness.invalid')")
+    except Error as error:
+        problems["database"] = str(error).splitlines()[0]
+    try:
+        cache.get("readiness")
+    except RedisError as error:
+        problems["queue"] = str(error).splitlines()[0]
+    if not settings.DATA_DIR.is_dir():
+        problems["store"] = "the data folder is missing"
+    status = "not ready" if problems else "ready"
+    return JsonResponse({"status": status, "problems": problems}, status=503 if problems else 200)

@@ -1,0 +1,186 @@
+"""Every setting of the portal, read from the environment; docs/operating.md lists them."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+
+from portal import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = environment.text("SECRET_KEY")
+DEBUG = environment.flag("DEBUG")
+# Sign-in by picking a person from a list. For trying the product out, never for real data.
+DEMO = environment.flag("DEMO")
+BASE_DOMAIN = environment.text("BASE_DOMAIN", "localhost")
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", ".localhost,127.0.0.1")
+HTTPS = environment.flag("HTTPS")
+if DEMO and HTTPS:
+    raise ImproperlyConfigured("DEMO=1 signs anybody in, so it cannot go with HTTPS=1 (production)")
+
+# Data. One role for requests and jobs, one for migrations, one that only reads.
+DATABASE_ROLE = environment.choice("DATABASE_ROLE", ("app", "owner", "auditor"), "app")
+_pool_size = environment.number("DATABASE_POOL_SIZE", 0)
+_url = {"app": "DATABASE_URL", "owner": "DATABASE_OWNER_URL", "auditor": "DATABASE_AUDITOR_URL"}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "tenants.backend",
+        **environment.database(_url[DATABASE_ROLE]),
+        "CONN_MAX_AGE": 0 if _pool_size else 600,
+        "CONN_HEALTH_CHECKS": not _pool_size,
+        "OPTIONS": {
+            "application_name": f"countersign-{DATABASE_ROLE}",
+            "connect_timeout": 5,
+            # Prepared on the server after a few uses; sessions are ours, not a proxy's.
+            "prepare_threshold": 5,
+            **({"pool": {"min_size": 1, "max_size": _pool_size}} if _pool_size else {}),
+        },
+    }
+}
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+REDIS_URL = environment.text("REDIS_URL")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+DATA_DIR = Path(environment.text("DATA_DIR"))
+# Folder of signing keys. Set for the evidence worker alone: nobody else may sign.
+KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None
+CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
+
+# Apps: shared ones stand once in the public schema, the others in every cell.
+SHARED_APPS = ["tenants.cells", "django.contrib.contenttypes", "django.contrib.auth"]
+TENANT_APPS = ["tenants", "evidence", "authz", "agent"]
+INSTALLED_APPS = [
+    "django_tenants",
+    *SHARED_APPS,
+    *TENANT_APPS,
+    "portal",
+    "django.contrib.humanize",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "ninja",
+]
+TENANT_MODEL = "cells.Cell"
+TENANT_DOMAIN_MODEL = "cells.Domain"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = ["portal.signin.backend.MemberBackend"]
+SESSION_ENGINE = "portal.signin.sessions"
+# auth.E003/W004 want a user name that is unique over all tenants; ours is unique in one.
+SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"]
+
+MIDDLEWARE = [
+    "portal.middleware.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "portal.middleware.TenantMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "portal.middleware.ActorMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.middleware.RefusalMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+LOGIN_URL = "signin"
+LOGIN_REDIRECT_URL = "home"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+                "portal.pages.context.page_frame",
+            ],
+        },
+    }
+]
+
+# Browser assets come from npm packages and are served as they are: no build step.
+_npm = BASE_DIR / "static" / "node_modules"
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(environment.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
+STATICFILES_DIRS = [
+    ("portal", BASE_DIR / "static" / "portal"),
+    ("tabler", _npm / "@tabler" / "core" / "dist"),
+    ("tabler-icons", _npm / "@tabler" / "icons-webfont" / "dist"),
+    ("htmx", _npm / "htmx.org" / "dist"),
+    ("diff2html", _npm / "diff2html" / "bundles"),
+    ("chart", _npm / "chart.js" / "dist"),
+]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_MAX_AGE = 3600
+
+SECURE_CSP = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "font-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+CSRF_FAILURE_VIEW = "portal.errors.csrf_failure"
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+
+# Jobs. Two queues: `agent` does the work, `evidence` seals the ledger and is the only one with keys.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_DEFAULT_QUEUE = "agent"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A job whose worker died is handed out again after this long.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": environment.number("TASK_VISIBILITY_SECONDS", 30),
+    "socket_timeout": 10,
+    "socket_connect_timeout": 2,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2}
+CELERY_BEAT_SCHEDULE = {
+    "seal what nobody has sealed": {
+        "task": "evidence.jobs.seal_waiting",
+        "schedule": 5.0,
+        "options": {"queue": "evidence", "expires": 5},
+    },
+    "resume what nobody works on": {
+        "task": "agent.jobs.resume_stalled",
+        "schedule": 15.0,
+        "options": {"queue": "evidence", "expires": 15},
+    },
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+
+LOG_FORMAT = environment.choice("LOG_FORMAT", ("json", "console"), "json")
+LOGGING_CONFIG = "portal.logs.configure"
+LOGGING = {"format": LOG_FORMAT, "level": environment.text("LOG_LEVEL", "INFO")}

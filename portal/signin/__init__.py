@@ -1,0 +1,1 @@
+"""Who are you? Protocols in, a signed-in member out."""

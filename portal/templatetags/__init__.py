@@ -1,0 +1,1 @@
+"""Template tags: how values are shown to people."""

@@ -1,0 +1,98 @@
+"""How times, sizes, digests, states are shown to people."""
+
+from datetime import datetime
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+SHORT = 12  # characters of a digest that people compare by eye
+
+# State -> word, icon, colour: never colour alone.
+STATES = {
+    "queued": ("Queued", "clock", "secondary"),
+    "in_progress": ("Running", "progress", "blue"),
+    "running": ("Running", "progress", "blue"),
+    "building": ("Building", "progress", "blue"),
+    "waiting_for_user": ("Waiting for a person", "user-question", "yellow"),
+    "completed": ("Completed", "circle-check", "green"),
+    "done": ("Done", "circle-check", "green"),
+    "ready": ("Ready", "circle-check", "green"),
+    "failed": ("Failed", "alert-triangle", "red"),
+    "timed_out": ("Timed out", "hourglass-off", "orange"),
+    "cancelled": ("Cancelled", "ban", "secondary"),
+    "stopped": ("Stopped", "ban", "secondary"),
+    "open": ("Open", "git-pull-request", "blue"),
+    "countersigned": ("Countersigned", "writing-sign", "green"),
+    "rejected": ("Rejected", "circle-x", "red"),
+    "active": ("Active", "circle-check", "green"),
+    "suspended": ("Suspended", "player-pause", "yellow"),
+    "removed": ("Removed", "user-x", "secondary"),
+    "ok": ("OK", "circle-check", "green"),
+    "denied": ("Denied", "ban", "red"),
+}
+
+
+@register.filter
+def leads_to(address: str, path: str) -> bool:
+    """Whether the page at `path` belongs to the menu item with that address."""
+    return path == address if address == "/" else path.startswith(address)
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """A time as people say it, with the exact UTC in the title."""
+    if moment is None:
+        return ""
+    exact = moment.astimezone(timezone.get_default_timezone())
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S"),
+        naturaltime(moment),
+    )
+
+
+@register.filter
+def duration(milliseconds: float | None) -> str:
+    """A length of time with its unit."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+@register.simple_tag
+def state(value: str) -> SafeString:
+    """A state as word, icon, colour."""
+    word, icon, colour = STATES.get(value, (value.replace("_", " ").capitalize(), "point", "secondary"))
+    return format_html(
+        '<span class="state text-{}"><i class="ti ti-{}" aria-hidden="true"></i> {}</span>',
+        colour,
+        icon,
+        word,
+    )
+
+
+@register.simple_tag
+def digest(value: str, what: str = "digest") -> SafeString:
+    """A digest or commit in short, whole in the title, with a button to copy it."""
+    if not value:
+        return SafeString("")
+    return format_html(
+        '<span class="digest"><code title="{}">{}</code><button type="button" class="copy"'
+        ' data-copy="{}" hidden aria-label="Copy {}"><i class="ti ti-copy" aria-hidden="true">'
+        "</i></button></span>",
+        value,
+        value[:SHORT],
+        value,
+        what,
+    )

@@ -1,0 +1,1 @@
+"""PostgreSQL, bound to the pinned tenant: set ENGINE to this package."""

@@ -1,0 +1,96 @@
+"""Pins a tenant for the ORM, which makes the database backend pin it for PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+
+from tenants.errors import NoTenant
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The tenant that the running request or job works for."""
+
+    tenant_id: UUID
+    slug: str
+    name: str
+    schema: str  # the PostgreSQL schema of the tenant's cell
+
+
+_pinned: ContextVar[Scope | None] = ContextVar("countersign_tenant", default=None)
+
+
+def pinned() -> Scope | None:
+    """The scope in force, or None outside of any."""
+    return _pinned.get()
+
+
+def current() -> Scope:
+    """The scope in force. Raises NoTenant when there is none."""
+    scope = _pinned.get()
+    if scope is None:
+        raise NoTenant("tenant data was touched outside of tenant_scope()")
+    return scope
+
+
+def current_tenant_id() -> UUID:
+    """Id of the pinned tenant. Raises NoTenant when there is none."""
+    return current().tenant_id
+
+
+@contextmanager
+def tenant_scope(scope: Scope) -> Iterator[Scope]:
+    """Run the block for one tenant.
+
+    Holds no transaction: jobs must be able to wait for the outside world in here. Scopes do
+    not nest, because two tenants in one call stack is always a mistake. Raises NoTenant then.
+    """
+    if (outer := _pinned.get()) is not None:
+        raise NoTenant(f"a scope for {outer.slug} is already open")
+    token = _pinned.set(scope)
+    try:
+        yield scope
+    finally:
+        _pinned.reset(token)
+
+
+def pinned_tenant_id() -> UUID | None:
+    """Id of the pinned tenant for a row that is being made; without one PostgreSQL refuses it."""
+    scope = _pinned.get()
+    return scope.tenant_id if scope else None
+
+
+def scope_of_host(host: str) -> Scope | None:
+    """The tenant that answers to `host` (no port), or None."""
+    return _find("SELECT * FROM public.tenant_of_host(%s)", host.lower())
+
+
+def scope_of_tenant(tenant_id: UUID) -> Scope:
+    """The scope of a tenant known by id. Raises NoTenant when there is no such tenant."""
+    scope = _find("SELECT * FROM public.tenant_of_id(%s)", tenant_id)
+    if scope is None:
+        raise NoTenant(f"there is no tenant {tenant_id}")
+    return scope
+
+
+def tenants_with_work(kind: str) -> list[UUID]:
+    """Tenants with unfinished work that nobody has picked up.
+
+    kind: "unsealed" (ledger entries staged) or "stalled" (tasks queued or running).
+    The only question about more than one tenant that the portal's role may ask.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id FROM public.tenants_with_work(%s)", [kind])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _find(sql: str, value: object) -> Scope | None:
+    # These functions are SECURITY DEFINER: the portal's role cannot read the list of tenants.
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [value])
+        row = cursor.fetchone()
+    return Scope(*row) if row else None
