@@ -31,6 +31,8 @@ VENV = CHECKOUT / ".venv"
 STATIC = CHECKOUT / "static"
 LOCK = CHECKOUT / "requirements-dev.lock"
 LOG = TOOLS / "install.log"
+# A company's own certificates are in here; neither uv nor Node.js looks unless told.
+TRUSTED_BY_THE_MACHINE = "/etc/ssl/certs/ca-certificates.crt"
 
 OLDEST_PYTHON_HERE = (3, 11)
 PYTHON_WANTED = (3, 13)
@@ -324,9 +326,9 @@ def _run(
         errors="replace",
         check=False,
         cwd=folder,
-        env=os.environ
+        env={"NODE_EXTRA_CA_CERTS": TRUSTED_BY_THE_MACHINE}
+        | dict(os.environ)
         | {
-            # The certificates that the machine trusts, a company's own among them.
             "UV_SYSTEM_CERTS": "1",
             "UV_PYTHON_INSTALL_DIR": str(TOOLS / "python"),
             "UV_NO_CONFIG": "1",
@@ -352,6 +354,11 @@ def _reason(command: list[str], output: str) -> str:
         return (
             f"No network: {name} could not reach its server. Connect (HTTPS_PROXY is honoured),"
             f" then run this again.\n{last}"
+        )
+    if "self-signed certificate" in said or "self_signed_cert" in said or "unknownissuer" in said:
+        return (
+            f"{name} met a certificate that this machine does not trust. Add your company's to"
+            f" {TRUSTED_BY_THE_MACHINE} (update-ca-certificates), then run this again.\n{last}"
         )
     if "could not get lock" in said:
         return f"Another program is installing Debian packages: run this again when it has ended.\n{last}"

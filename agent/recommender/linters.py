@@ -1,0 +1,220 @@
+"""The checks every file of a recommendation has to pass before it is proposed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from jsonschema import Draft202012Validator
+from pymarkdown.api import PyMarkdownApi, PyMarkdownApiException
+
+from agent.recommender.catalogue import Catalogue
+
+ADR_SECTIONS = (
+    "Context and Problem Statement",
+    "Considered Options",
+    "Decision Outcome",
+    "Pros and Cons of the Options",
+    "More Information",
+)
+ADR_STATUSES = ("proposed", "accepted", "rejected", "deprecated", "superseded")
+# md013: tables do not wrap. md024: the same heading stands under several options.
+DISABLED_RULES = ("md013", "md024")
+FACTS_COLUMN = "Facts"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one linter said about one file. detail: empty when it is fine."""
+
+    name: str
+    path: str
+    ok: bool
+    detail: str
+
+
+def lint(path: str, content: bytes, schema: Mapping[str, Any] | None = None) -> list[str]:
+    """Problems of one file, by the linter that fits its path; empty when there are none.
+
+    schema: for recommendation.json, the JSON Schema it must follow.
+    """
+    return [
+        problem for check in _checks(path, content, schema) for problem in check.detail.splitlines()
+    ]
+
+
+def check_files(
+    files: Mapping[str, bytes], catalogue: Catalogue, schema: Mapping[str, Any] | None = None
+) -> list[Check]:
+    """Run every linter that fits over every file, and check the facts they cite."""
+    checks = []
+    for path, content in files.items():
+        checks += _checks(path, content, schema)
+        checks.append(_check("fact ids", path, _fact_problems(path, content, catalogue)))
+    return checks
+
+
+def _checks(path: str, content: bytes, schema: Mapping[str, Any] | None) -> list[Check]:
+    name = PurePosixPath(path).name
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as problem:
+        return [_check("encoding", path, [f"not UTF-8: {problem}"])]
+    if name.endswith(".md"):
+        checks = [_check("markdown", path, _markdown_problems(text))]
+        if PurePosixPath(path).parent.name == "adr":
+            checks.append(_check("decision record", path, _adr_problems(name, text)))
+        return checks
+    if name.endswith(".cdx.json"):
+        return [_check("cyclonedx 1.6", path, _cyclonedx_problems(text))]
+    if name.endswith(".json"):
+        return [_check("json schema", path, _json_problems(text, schema))]
+    return [_check("known kind", path, [f"{path}: no linter knows this kind of file"])]
+
+
+def _check(name: str, path: str, problems: list[str]) -> Check:
+    return Check(name=name, path=path, ok=not problems, detail="\n".join(problems))
+
+
+def _markdown_problems(text: str) -> list[str]:
+    linter = (
+        PyMarkdownApi()
+        .enable_extension_by_identifier("front-matter")
+        .enable_extension_by_identifier("markdown-tables")
+    )
+    for rule in DISABLED_RULES:
+        linter.disable_rule_by_identifier(rule)
+    if not text:
+        return ["the file is empty"]
+    try:
+        # The linter counts the end of the last line as a line of its own.
+        result = linter.scan_string(text.removesuffix("\n") if text.count("\n") > 1 else text)
+    except PyMarkdownApiException as problem:
+        return [f"not readable as Markdown: {problem}"]
+    problems = [
+        f"line {failure.line_number}: {failure.rule_id} {failure.rule_description}"
+        for failure in result.scan_failures
+    ]
+    if not text.endswith("\n"):
+        problems.append("the last line does not end")
+    return problems
+
+
+def _adr_problems(name: str, text: str) -> list[str]:
+    problems = []
+    if not re.fullmatch(r"\d{8}-[a-z0-9-]+\.md", name):
+        problems.append("the name is not YYYYMMDD-layer.md")
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    if match is None:
+        return [*problems, "front matter is missing"]
+    front = dict(line.split(": ", 1) for line in match.group(1).splitlines() if ": " in line)
+    if front.get("status", "") not in ADR_STATUSES:
+        problems.append(f"status is not one of {', '.join(ADR_STATUSES)}")
+    try:
+        dt.date.fromisoformat(front.get("date", ""))
+    except ValueError:
+        problems.append("date is not a date such as 2026-11-23")
+    if not front.get("decision-makers", "").strip("[] "):
+        problems.append("decision-makers are missing")
+    headings = re.findall(r"^(#{1,2}) (.+)$", text, re.MULTILINE)
+    if sum(marks == "#" for marks, _ in headings) != 1:
+        problems.append("there is not exactly one title")
+    found = [title for _, title in headings]
+    order = [found.index(title) if title in found else -1 for title in ADR_SECTIONS]
+    problems += [
+        f"section “{title}” is missing"
+        for title, place in zip(ADR_SECTIONS, order, strict=True)
+        if place < 0
+    ]
+    if order != sorted(order):
+        problems.append("the sections are not in order")
+    return problems
+
+
+def _cyclonedx_problems(text: str) -> list[str]:
+    problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    return [] if problem is None else [" ".join(str(problem).split())[:500]]
+
+
+def _json_problems(text: str, schema: Mapping[str, Any] | None) -> list[str]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as problem:
+        return [f"not readable as JSON: {problem}"]
+    if schema is None:
+        return []
+    return [
+        f"{'/'.join(map(str, error.absolute_path)) or 'document'}: {error.message[:200]}"
+        for error in Draft202012Validator(schema).iter_errors(value)
+    ]
+
+
+def _fact_problems(path: str, content: bytes, catalogue: Catalogue) -> list[str]:
+    text = content.decode(errors="replace")
+    if path.endswith(".md"):
+        return _table_problems(text, catalogue)
+    if path.endswith(".cdx.json"):
+        cited = re.findall(r'"name": "countersign:fact",\s*"value": "([^"]+)"', text)
+        return [f"fact {fact} does not exist" for fact in cited if fact not in catalogue.facts]
+    if path.endswith(".json"):
+        return _json_fact_problems(text, catalogue)
+    return []
+
+
+def _table_problems(text: str, catalogue: Catalogue) -> list[str]:
+    """Rows of tables that end in a Facts column must name facts that exist."""
+    problems = []
+    in_figures = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not cells:
+            in_figures = False
+            continue
+        if cells[-1] == FACTS_COLUMN:
+            in_figures = True
+            continue
+        if not in_figures or set(cells[-1]) <= {"-"}:
+            if in_figures and not cells[-1]:
+                problems.append(f"line {number}: a figure without a fact id")
+            continue
+        cited = re.findall(r"`([^`]+)`", cells[-1])
+        if not cited:
+            problems.append(f"line {number}: a figure without a fact id")
+        problems += [
+            f"line {number}: fact {fact} does not exist"
+            for fact in cited
+            if fact not in catalogue.facts
+        ]
+    return problems
+
+
+def _json_fact_problems(text: str, catalogue: Catalogue) -> list[str]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return []  # the schema check says so
+    if not isinstance(value, dict):
+        return []
+    problems = [
+        f"fact {fact} does not exist"
+        for fact in value.get("facts", {})
+        if fact not in catalogue.facts
+    ]
+    for layer in value.get("layers", []):
+        for row in layer.get("ranked", []):
+            for figure in row.get("figures", []):
+                if not figure["facts"]:
+                    problems.append(f"{row['technology']}: {figure['label']} without a fact id")
+                problems += [
+                    f"fact {fact} does not exist"
+                    for fact in figure["facts"]
+                    if fact not in catalogue.facts
+                ]
+    return problems
