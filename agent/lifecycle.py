@@ -10,6 +10,7 @@ from agent.errors import IllegalMove, StaleDigest
 from agent.jobs import advance_task, build_pack, publish_review
 from agent.models import Action, Draft, Proposal, Repository, Review, Task
 from agent.recommender import BadConstraints, Constraints
+from agent.runner import catalogue
 from authz.change import change
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -28,7 +29,7 @@ def file_recommendation(
     fields: see Constraints.parse(). Raises Denied, or BadRequest with a message per field.
     """
     try:
-        constraints = Constraints.parse(fields)
+        constraints = Constraints.parse(fields, catalogue=catalogue())
     except BadConstraints as error:
         raise BadRequest(error.errors) from error
     with change(by, Permission.RECOMMENDATION_CREATE, on=repository) as facts:
@@ -92,7 +93,12 @@ def countersign(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, c
     """
     with change(by, Permission.PROPOSAL_COUNTERSIGN, on=proposal) as facts:
         _review(proposal, digest, Review.Verdict.COUNTERSIGNED, reviewer, comment)
-        facts.update(digest=digest, head_sha=proposal.head_sha, comment=comment)
+        facts.update(
+            digest=digest,
+            head_sha=proposal.head_sha,
+            diff_sha256=proposal.diff_sha256,
+            comment=comment,
+        )
 
 
 def reject(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, comment: str) -> None:
@@ -104,7 +110,12 @@ def reject(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, commen
         raise BadRequest({"comment": "is empty; say why, so that the next attempt can be better"})
     with change(by, Permission.PROPOSAL_REJECT, on=proposal) as facts:
         _review(proposal, digest, Review.Verdict.REJECTED, reviewer, comment)
-        facts.update(digest=digest, head_sha=proposal.head_sha, comment=comment)
+        facts.update(
+            digest=digest,
+            head_sha=proposal.head_sha,
+            diff_sha256=proposal.diff_sha256,
+            comment=comment,
+        )
 
 
 def export_pack(proposal: Proposal, *, by: Actor) -> Pack:

@@ -22,7 +22,7 @@ class RecommendationPlanner:
             steps=STEPS,
             approvals=("countersign the proposal: one person other than the requester",),
             risk_score=0.1,
-            compliance_targets=tuple(work.constraints.get("compliance_targets", ())),
+            compliance_targets=tuple(work.constraints["compliance"]),
         )
 
     def choose(self, work: Work) -> Action | None:

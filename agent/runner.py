@@ -144,11 +144,16 @@ def artifact_store() -> Store:
     return Store(settings.DATA_DIR / "artifacts")
 
 
+def local_forge() -> LocalForge:
+    """The forge that comes with the product: bare repositories below the data folder."""
+    return LocalForge(settings.DATA_DIR / "forge")
+
+
 def forge_of(repository: Repository) -> Forge:
     """The code host that a repository lives on."""
     match repository.forge:
         case Repository.Forge.LOCAL:
-            return LocalForge(settings.DATA_DIR / "forge")
+            return local_forge()
         case unknown:
             raise ValueError(f"no forge called {unknown!r}")
 

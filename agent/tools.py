@@ -80,15 +80,9 @@ CHECKS = "checks.json"
 def retrieve_evidence(bench: Bench) -> Observation:
     """Collects the candidates of every layer in scope with the facts known about them."""
     found = recommender.retrieve(bench.constraints, bench.catalogue, bench.asked_at.date())
-    layers = found["layers"]
-    candidates = sum(len(layer["candidates"]) for layer in layers)
-    facts = {
-        fact_id
-        for layer in layers
-        for candidate in layer["candidates"]
-        for fact_id in candidate["facts"]
-    }
-    said = f"{candidates} candidates for {len(layers)} layers, {len(facts)} facts with sources"
+    options = [option for layer in found["layers"].values() for option in layer["options"]]
+    facts = {fact for option in options for fact in option["facts"]}
+    said = f"{len(options)} options in {len(found['layers'])} layers, {len(facts)} sourced facts"
     return Observation(said, {"evidence.json": _json(found)})
 
 
@@ -97,7 +91,9 @@ def eliminate_options(bench: Bench) -> Observation:
     result = recommender.eliminate(
         bench.constraints, bench.catalogue, bench.read_json("evidence.json"), bench.asked_at.date()
     )
-    dropped, unsure = len(result["eliminated"]), len(result["needs_verification"])
+    layers = result["layers"].values()
+    dropped = sum(len(layer["eliminated"]) for layer in layers)
+    unsure = sum(len(layer["needs_verification"]) for layer in layers)
     said = f"{dropped} options ruled out, {unsure} points that need verification"
     return Observation(said, {"eliminated.json": _json(result)})
 
@@ -110,7 +106,11 @@ def score_options(bench: Bench) -> Observation:
         bench.read_json("evidence.json"),
         bench.read_json("eliminated.json"),
     )
-    winners = [layer["winner"] for layer in scored["layers"] if layer["winner"]]
+    winners = [
+        bench.catalogue.technologies[layer["winner"]].name
+        for layer in scored["layers"]
+        if layer["winner"]
+    ]
     said = f"{len(winners)} layers decided: {', '.join(winners)}"
     return Observation(said, {"scored.json": _json(scored)})
 
@@ -142,8 +142,9 @@ def open_pr(bench: Bench) -> Observation:
         bench.constraints,
         bench.catalogue,
         bench.read_json("scored.json"),
-        request_id=str(bench.task_id),
+        task_id=str(bench.task_id),
         requested_by=bench.requester.name,
+        paths=list(bench.files()),
     )
     base_sha = forge.head(repository, bench.base_branch)
     head_sha = forge.publish(

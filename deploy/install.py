@@ -361,7 +361,7 @@ def _reason(command: list[str], output: str) -> str:
             f" {TRUSTED_BY_THE_MACHINE} (update-ca-certificates), then run this again.\n{last}"
         )
     if "could not get lock" in said:
-        return f"Another program is installing Debian packages: run this again when it has ended.\n{last}"
+        return f"Another program is installing Debian packages: run this when it has ended.\n{last}"
     return f"{name} failed; all it said is in {LOG}.\n{last}"
 
 

@@ -52,3 +52,5 @@ def configure(options: dict[str, Any]) -> None:
     # One line a request is ours (portal.middleware); these would say it again, without the tenant.
     for noisy in ("uvicorn.access", "django.server"):
         logging.getLogger(noisy).disabled = True
+    # Reports every style sheet of every PDF.
+    logging.getLogger("weasyprint.progress").setLevel(logging.WARNING)

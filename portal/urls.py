@@ -2,15 +2,42 @@
 
 from django.urls import include, path
 
-from portal.pages import health
+from portal.api import api
+from portal.pages import health, proposals, recommendations
 from portal.signin import demo
 
 handler404 = "portal.errors.not_found"
 handler500 = "portal.errors.broken"
 
 urlpatterns = [
+    path("api/v1/", api.urls),
     path("healthz", health.alive, name="alive"),
     path("readyz", health.ready, name="ready"),
     path("signin/", demo.signin, name="signin"),
     path("signout/", demo.signout, name="signout"),
+    path("recommendations/", recommendations.listing, name="recommendations"),
+    path("recommendations/new/", recommendations.new, name="recommendation-new"),
+    path("recommendations/new/draft/", recommendations.draft, name="recommendation-draft"),
+    path("recommendations/<uuid:task_id>/", recommendations.detail, name="recommendation"),
+    path(
+        "recommendations/<uuid:task_id>/cancel/",
+        recommendations.cancel,
+        name="recommendation-cancel",
+    ),
+    path(
+        "recommendations/<uuid:task_id>/resume/",
+        recommendations.resume,
+        name="recommendation-resume",
+    ),
+    path("proposals/", proposals.listing, name="proposals"),
+    path("proposals/<uuid:proposal_id>/", proposals.detail, name="proposal"),
+    path(
+        "proposals/<uuid:proposal_id>/countersign/",
+        proposals.countersign,
+        name="proposal-countersign",
+    ),
+    path("proposals/<uuid:proposal_id>/reject/", proposals.reject, name="proposal-reject"),
+    path(
+        "proposals/<uuid:proposal_id>/files/<path:path>", proposals.download, name="proposal-file"
+    ),
 ]

@@ -90,6 +90,10 @@ class Forge(Protocol):
         """Sha of a branch's newest commit. Raises ForgeRefused when there is no such branch."""
         ...
 
+    def tree(self, repo: Repository, sha: str) -> str:
+        """Sha of the tree of a commit: what the files are, apart from how they came about."""
+        ...
+
     def read(self, repo: Repository, ref: str, path: str) -> bytes | None:
         """Content of one regular file, or None when there is none (symbolic links are not read)."""
         ...

@@ -36,12 +36,9 @@ _SETTINGS = (
     "apply.ignoreWhitespace=no",
     "commit.gpgSign=false",
     "diff.suppressBlankEmpty=false",
-    "diff.orderFile=/dev/null",
     "fastimport.unpackLimit=1",
     "gc.auto=0",
     "maintenance.auto=false",
-    "protocol.allow=never",
-    "protocol.file.allow=never",
     "safe.bareRepository=explicit",
 )
 

@@ -134,6 +134,12 @@ class LocalForge:
     def head(self, repo: Repository, branch: str) -> str:
         return self._tip(self._branches(self._open(repo)), branch)
 
+    def tree(self, repo: Repository, sha: str) -> str:
+        policy.check_sha(sha)
+        git_dir = self._open(repo)
+        objects.require_commits(git_dir, sha)
+        return git.run(git_dir, "rev-parse", "--verify", f"{sha}^{{tree}}").output.decode().strip()
+
     def read(self, repo: Repository, ref: str, path: str) -> bytes | None:
         return self.read_files(repo, ref, [path]).get(path)
 
@@ -397,7 +403,7 @@ class LocalForge:
                 text=text,
                 environment=staging.environment,
             )
-            if tip == commit or (tip and objects.is_ancestor(git_dir, commit, tip)):
+            if tip and objects.is_ancestor(git_dir, commit, tip):
                 return commit
             if unchanged:
                 raise ForgeRefused("the changes leave every file as it is")
@@ -408,7 +414,7 @@ class LocalForge:
             return commit
         # Somebody else moved the branch first; a resumed worker may meet its own earlier self.
         now = self._branches(git_dir).tips.get(branch)
-        if now == commit or (now and objects.is_ancestor(git_dir, commit, now)):
+        if now and objects.is_ancestor(git_dir, commit, now):
             return commit
         if now == tip:
             raise ForgeUnavailable(f"branch {branch!r} is locked by another process")

@@ -2,6 +2,7 @@
 
 from agent.recommender.catalogue import BadCatalogue, Catalogue, CatalogueChanged, load
 from agent.recommender.constraints import BadConstraints, Constraints
+from agent.recommender.controls import mapped_controls
 from agent.recommender.elimination import eliminate
 from agent.recommender.evidence import retrieve
 from agent.recommender.linters import Check, check_files, lint
@@ -20,6 +21,7 @@ __all__ = [
     "eliminate",
     "lint",
     "load",
+    "mapped_controls",
     "pull_request_text",
     "render",
     "retrieve",

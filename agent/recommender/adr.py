@@ -12,7 +12,7 @@ from agent.recommender.constraints import Constraints
 from agent.recommender.markdown import bullets, document, escaped, fact_ids, table
 
 GOOD, BAD = 0.65, 0.4
-DRIVERS = 5
+DRIVERS = 4
 
 
 def adr_path(layer_id: str, today: dt.date) -> str:
@@ -53,18 +53,14 @@ def adr(
             "## Decision Outcome",
             *_outcome(layer, rows),
             "## Pros and Cons of the Options",
+            _figures(shown),
             *(block for row in shown for block in _option(catalogue, row)),
             "## More Information",
-            bullets(
-                [
-                    "Every option with its score: [options](../stack/options.md)",
-                    "Tests to write first: [test plan](../stack/test-plan.md)",
-                    "The way back: [rollback](../stack/rollback.md)",
-                    "Sources of every fact id: "
-                    "[recommendation.json](../stack/recommendation.json)",
-                    f"Request {request_id}, catalogue {catalogue.digest[:12]}",
-                ]
-            ),
+            "Every option is ranked in [options](../stack/options.md), the tests to write first are "
+            "in the [test plan](../stack/test-plan.md), the way back is in "
+            "[rollback](../stack/rollback.md). Sources of the fact ids: "
+            "[recommendation.json](../stack/recommendation.json). "
+            f"Request {escaped(request_id)}, catalogue {catalogue.digest[:12]}.",
         ]
     )
 
@@ -99,30 +95,30 @@ def _ruled_out(catalogue: Catalogue, layer: Mapping[str, Any]) -> str:
 def _outcome(layer: Mapping[str, Any], rows: Mapping[str, Any]) -> list[str]:
     if layer["winner"] is None:
         return [f"No option is left. {layer['short']}", "### Consequences", "Relax a constraint."]
-    name = rows[layer["winner"]]["name"]
-    to_verify = rows[layer["winner"]]["needs_verification"]
-    consequences = [f"Good, because {_because(row)}" for row in layer["why"]]
-    consequences += [f"Bad, because {_because(row)}" for row in layer["against"]]
-    consequences += [
-        f"Neutral, because it has to be verified: {row['sentence']} (`{row['fact']}`)"
-        for row in to_verify[:4]
-    ]
+    winner = rows[layer["winner"]]
+    to_verify = winner["needs_verification"]
+    consequences = [f"Good, because {_because(row)}" for row in layer["why"][:2]]
+    consequences += [f"Bad, because {_because(row)}" for row in layer["against"][:2]]
+    if to_verify:
+        more = f" and {len(to_verify) - 1} more" if len(to_verify) > 1 else ""
+        consequences.append(
+            f"Neutral, because it has to be verified (`{to_verify[0]['fact']}`{more} in the test "
+            f"plan): {to_verify[0]['sentence']}"
+        )
+    turns = " ".join(row["sentence"] for row in layer["what_would_change_it"])
+    chosen = f"Chosen option: “{winner['name']}”. {layer['confidence']['sentence']}"
     return [
-        f"Chosen option: “{name}”. {layer['confidence']['sentence']}"
-        + (f" {layer['short']}" if layer["short"] else ""),
+        " ".join(part for part in (chosen, layer["short"]) if part),
+        f"What would change it: {turns or 'no change of a single weight would.'}",
         "### Consequences",
         bullets(consequences or ["Neutral, because nothing sets the options apart"]),
-        "### What would change it",
-        bullets(
-            [row["sentence"] for row in layer["what_would_change_it"]]
-            or ["No change of a single weight would"]
-        ),
     ]
 
 
 def _because(row: Mapping[str, Any]) -> str:
     ids = fact_ids(row["facts"][:3])
-    return row["sentence"] + (f" ({ids})" if ids else "")
+    sentence = row["sentence"]
+    return sentence[0].lower() + sentence[1:] + (f" ({ids})" if ids else "")
 
 
 def _option(catalogue: Catalogue, row: Mapping[str, Any]) -> list[str]:
@@ -137,28 +133,34 @@ def _option(catalogue: Catalogue, row: Mapping[str, Any]) -> list[str]:
             for key in criteria
         )
 
+    names = ", ".join(catalogue.criteria[key].title.lower() for key in unknown)
     lines = [
-        f"Good: {listed(good)}" if good else "",
-        f"Bad: {listed(bad)}" if bad else "",
-        f"Unknown: {', '.join(catalogue.criteria[key].title.lower() for key in unknown)}"
-        if unknown
-        else "",
+        f"Good, because {listed(good)} of 100" if good else "",
+        f"Bad, because {listed(bad)} of 100" if bad else "",
+        f"Neutral, because unknown: {names}" if unknown else "",
     ]
+    if row["dominated_by"]:
+        better = catalogue.technologies[row["dominated_by"]].name
+        lines.append(f"Bad, because {better} is at least as good on every criterion")
     return [
-        f"### {row['name']}",
-        f"Score {row['total'] * 100:.1f} of 100"
-        + (
-            f"; {catalogue.technologies[row['dominated_by']].name} is at least as good on every "
-            "criterion."
-            if row["dominated_by"]
-            else "."
-        ),
-        bullets(line for line in lines if line),
-        table(
-            ("Figure", "Value", "Facts"),
-            (
-                (figure["label"], figure["text"], fact_ids(figure["facts"]))
-                for figure in row["figures"]
-            ),
-        ),
+        f"### {row['name']} ({row['total'] * 100:.1f} of 100)",
+        bullets([line for line in lines if line] or ["Neutral, because nothing stands out"]),
     ]
+
+
+def _figures(shown: list[Mapping[str, Any]]) -> str:
+    """One row per option and kind of figure, each with its facts."""
+    if not shown:
+        return ""
+    return table(
+        ("Option", "Latency", "Cost", "Risk", "Facts"),
+        (
+            (
+                row["name"],
+                *(figure["text"] for figure in row["figures"][:2]),
+                "; ".join(figure["text"] for figure in row["figures"][2:]),
+                fact_ids(fact for figure in row["figures"] for fact in figure["facts"]),
+            )
+            for row in shown
+        ),
+    )

@@ -95,6 +95,7 @@ class Technology:
     languages: tuple[str, ...]
     skills: tuple[str, ...]
     companions: tuple[str, ...]
+    requires: tuple[str, ...]  # any one of these has to be there; empty: nothing
     purl: str
     facts: Mapping[str, Fact] = field(repr=False)  # by attribute
 
@@ -329,6 +330,12 @@ class _Reader:
             {**judged, "value": ", ".join(row["companions"]) or "none"},
             "Often run together with",
         )
+        facts["requires"] = self._fact(
+            identity,
+            "requires",
+            {**about, "value": " or ".join(row.get("requires", ())) or "n/a"},
+            "Runs only with",
+        )
         for attribute, entry in (row.get("facts") or {}).items():
             facts[attribute] = self._fact(identity, attribute, entry)
         if documented:
@@ -345,6 +352,7 @@ class _Reader:
             languages=tuple(row["languages"]),
             skills=tuple(row["skills"]),
             companions=tuple(row["companions"]),
+            requires=tuple(row.get("requires", ())),
             purl=row.get("purl", ""),
             facts=MappingProxyType(facts),
         )
@@ -406,8 +414,9 @@ class _Reader:
             self._where = technology.id
             if strange := set(technology.layers) - ids:
                 self._refuse(f"layer {', '.join(sorted(strange))} does not exist")
-            if strange := set(technology.companions) - set(technologies):
-                self._refuse(f"companion {', '.join(sorted(strange))} does not exist")
+            linked = set(technology.companions) | set(technology.requires)
+            if strange := linked - set(technologies):
+                self._refuse(f"{', '.join(sorted(strange))} does not exist")
         for layer in layers:
             self._where = f"layers.yaml, {layer.id}"
             count = sum(layer.id in technology.layers for technology in technologies.values())

@@ -21,10 +21,7 @@ def control_mapping(
     constraints: Constraints, catalogue: Catalogue, scored: Mapping[str, Any]
 ) -> bytes:
     """One table per standard: control, what of the stack speaks to it, and how strong the proof is."""
-    winners = {layer["layer"]: layer["winner"] for layer in scored["layers"]}
-    wanted = constraints.compliance or tuple(
-        standard["id"] for standard in catalogue.controls["standards"]
-    )
+    mapped = mapped_controls(constraints, catalogue, scored)
     blocks = [
         "# Control mapping",
         f"How the stack of “{escaped(constraints.title)}” speaks to the standards. The wording of "
@@ -32,9 +29,39 @@ def control_mapping(
         bullets(f"{strength}: {meaning}" for strength, meaning in STRENGTHS.items()),
     ]
     for standard in catalogue.controls["standards"]:
-        if standard["id"] not in wanted:
+        rows = [
+            (
+                control["id"],
+                control["wording"],
+                ", ".join(control["items"]) or "—",
+                f"`{control['artifact']}`" if control["artifact"] else "—",
+                control["strength"],
+            )
+            for control in mapped
+            if control["standard"] == standard["title"]
+        ]
+        if not rows:
             continue
-        rows = []
+        blocks += [
+            f"## {standard['title']}",
+            table(("Control", "In short", "Stack items", "Artifact", "Evidence"), rows),
+        ]
+    return document(blocks)
+
+
+def mapped_controls(
+    constraints: Constraints, catalogue: Catalogue, scored: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The controls of the standards asked for (all standards when none is).
+
+    Returns, ready for JSON: [{standard: title, id, wording, items: names of stack items,
+    artifact: file name below docs/stack or "", strength: a key of STRENGTHS}].
+    """
+    winners = {layer["layer"]: layer["winner"] for layer in scored["layers"]}
+    mapped = []
+    for standard in catalogue.controls["standards"]:
+        if constraints.compliance and standard["id"] not in constraints.compliance:
+            continue
         for control in standard["controls"]:
             items = list(
                 dict.fromkeys(
@@ -43,22 +70,18 @@ def control_mapping(
                     if (name := winners.get(layer))
                 )
             )
-            artifact = control["artifact"]
             strength = control["strength"]
             if control["layers"] and not items and strength != "proved here":
                 # The layers that would speak to it are not part of this request.
                 strength = "none"
-            rows.append(
-                (
-                    control["id"],
-                    control["wording"],
-                    ", ".join(items) or "—",
-                    f"`{artifact}`" if artifact else "—",
-                    strength,
-                )
+            mapped.append(
+                {
+                    "standard": standard["title"],
+                    "id": control["id"],
+                    "wording": control["wording"],
+                    "items": items,
+                    "artifact": control["artifact"],
+                    "strength": strength,
+                }
             )
-        blocks += [
-            f"## {standard['title']}",
-            table(("Control", "In short", "Stack items", "Artifact", "Evidence"), rows),
-        ]
-    return document(blocks)
+    return mapped

@@ -94,6 +94,12 @@ def team_languages(constraints: Constraints, catalogue: Catalogue) -> list[str]:
     return spoken
 
 
+def present(constraints: Constraints, catalogue: Catalogue) -> list[str]:
+    """Technologies the request says are there: what runs already, or what the team knows."""
+    named = [catalogue.find(name) for name in (*constraints.already_run, *constraints.skills)]
+    return [found.id for found in named if found is not None]
+
+
 def _row(finding: Finding) -> dict[str, str]:
     return {
         "technology": finding.technology,
@@ -117,6 +123,7 @@ def _findings(
     yield from _support(constraints, technology, today)
     yield from _language(constraints, catalogue, layer, technology)
     yield from _region(constraints, technology)
+    yield from _requirement(constraints, catalogue, technology)
     yield from _latency(constraints, layer, technology, today)
     yield from _assurance(constraints, layer, technology)
 
@@ -229,8 +236,11 @@ def _licence(
 def _support(
     constraints: Constraints, technology: Technology, today: dt.date
 ) -> Iterator[Finding]:
-    end = technology.facts.get("latest_cycle_eol")
-    if end is None or end.state != "known":
+    end = technology.facts["latest_cycle_eol"]
+    if end.state == "n/a":
+        return
+    if end.state != "known":
+        yield _unknown(technology, "horizon_months", end, "how long it is supported")
         return
     last_day = dt.date.fromisoformat(str(end.value))
     horizon = today + dt.timedelta(days=round(constraints.horizon_months * DAYS_PER_MONTH))
@@ -307,6 +317,22 @@ def _region(constraints: Constraints, technology: Technology) -> Iterator[Findin
     )
 
 
+def _requirement(
+    constraints: Constraints, catalogue: Catalogue, technology: Technology
+) -> Iterator[Finding]:
+    if not technology.requires or set(technology.requires) & set(present(constraints, catalogue)):
+        return
+    names = " or ".join(catalogue.technologies[name].name for name in technology.requires)
+    yield Finding(
+        technology.id,
+        "already_run",
+        technology.facts["requires"].id,
+        f"{technology.name} runs only with {names}, which the request does not name; check that "
+        "it will be there.",
+        eliminates=False,
+    )
+
+
 def _latency(
     constraints: Constraints, layer: Layer, technology: Technology, today: dt.date
 ) -> Iterator[Finding]:
@@ -322,7 +348,9 @@ def _latency(
         usable = fact.state == "known" and not fact.is_stale(today) and fact.grade in "ABC"
         if usable and isinstance(fact.value, int | float) and fact.value <= budget:
             return
-    fact = figures[0] if figures else technology.facts["name"]
+    fact = figures[0] if figures else technology.facts["latency"]
+    if fact.state == "n/a":
+        return
     yield Finding(
         technology.id,
         "latency_budget_ms",

@@ -41,6 +41,7 @@ COMMON = (
     "languages",
     "skills",
     "companions",
+    "requires",
 )
 
 

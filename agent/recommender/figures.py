@@ -18,16 +18,17 @@ ADVISORY_WINDOW = "2022-10-10 to 2024-10-10"
 
 def latency(layer: Layer, technology: Technology, today: dt.date) -> dict[str, Any]:
     """The first figure the layer asks for that is known: {label, text, value, unit, facts}."""
-    if not layer.latency:
-        # Nobody publishes a comparable figure for this layer.
-        return _figure("Latency", "unknown: no comparable benchmark", [technology.facts["name"]])
     for name in layer.latency:
         fact = technology.facts.get(name)
         if fact is not None and fact.state == "known":
             caveat = _caveat(fact, today)
             text = f"{fact.label}: {fact.shown()}{caveat}"
             return _figure("Latency", text, [fact], fact.value, fact.unit)
-    return _figure("Latency", "unknown: not in the benchmarks read", [technology.facts["name"]])
+    fact = technology.facts["latency"]
+    if fact.state == "n/a":
+        return _figure("Latency", "not applicable", [fact])
+    reason = "not in the benchmarks read" if layer.latency else "no comparable benchmark"
+    return _figure("Latency", f"unknown: {reason}", [fact])
 
 
 def monthly_cost(
@@ -63,8 +64,8 @@ def monthly_cost(
     size_fact = technology.facts.get("size_copies")
     if size_fact is not None and size_fact.state == "n/a":
         return _figure("Cost", "no servers of its own", [size_fact])
-    level = technology.facts.get("cost_level")
-    return _figure("Cost", "unknown: no public price read", [level] if level else [])
+    unread = size_fact or technology.facts["name"]
+    return _figure("Cost", "unknown: no public price read", [unread])
 
 
 def risk(
@@ -72,9 +73,8 @@ def risk(
 ) -> list[dict[str, Any]]:
     """Support left, known advisories, and how much of the score rests on unknowns."""
     rows = []
-    name = technology.facts["name"]
-    end = technology.facts.get("latest_cycle_eol")
-    if end is not None and end.state == "known":
+    end = technology.facts["latest_cycle_eol"]
+    if end.state == "known":
         days = (dt.date.fromisoformat(str(end.value)) - today).days
         left = (
             f"{days / DAYS_PER_MONTH:.0f} months left" if days >= 0 else "ended; use an older line"
@@ -82,13 +82,14 @@ def risk(
         text = f"latest line supported until {end.value} ({left}){_caveat(end, today)}"
         rows.append(_figure("Support", text, [end], round(days / DAYS_PER_MONTH, 1), "months"))
     else:
-        rows.append(_figure("Support", "unknown: no published end of life read", [name]))
+        text = "unknown: no published end of life read"
+        rows.append(_figure("Support", "no release lines" if end.state == "n/a" else text, [end]))
     rows.append(known_advisories(technology, today))
     rows.append(
         _figure(
             "Unknown share",
             f"{missing:.0%} of the score rests on unknowns; {to_verify} to verify",
-            [name],
+            [technology.facts["name"]],
             round(missing, 4),
             "share",
         )
@@ -98,10 +99,11 @@ def risk(
 
 def known_advisories(technology: Technology, today: dt.date) -> dict[str, Any]:
     """Count of advisories with its window, or unknown: never 0 for want of a source."""
-    fact = technology.facts.get(ADVISORIES)
-    if fact is None or fact.state != "known":
-        text = "unknown: no advisory source was read for it"
-        return _figure("Known advisories", text, [technology.facts["name"]])
+    fact = technology.facts[ADVISORIES]
+    if fact.state == "n/a":
+        return _figure("Known advisories", "not applicable", [fact])
+    if fact.state != "known":
+        return _figure("Known advisories", "unknown: no advisory source was read for it", [fact])
     text = f"{fact.value} published {ADVISORY_WINDOW}{_caveat(fact, today)}"
     return _figure("Known advisories", text, [fact], fact.value, fact.unit)
 

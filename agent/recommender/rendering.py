@@ -109,7 +109,26 @@ def _machine_readable(
     }
     ids = sorted(set(cited_facts(layers, catalogue)))
     result["facts"] = {fact: _fact(catalogue.facts[fact], today) for fact in ids}
-    return (json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return _line_by_line(result)
+
+
+def _line_by_line(result: Mapping[str, Any]) -> bytes:
+    """JSON with one line per layer and per fact, so that a diff shows what changed."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+    blocks = []
+    for key, value in result.items():
+        if key == "layers":
+            text = "[\n" + ",\n".join(f"  {compact(layer)}" for layer in value) + "\n ]"
+        elif key == "facts":
+            rows = (f"  {compact(fact)}: {compact(about)}" for fact, about in value.items())
+            text = "{\n" + ",\n".join(rows) + "\n }"
+        else:
+            text = compact(value)
+        blocks.append(f" {compact(key)}: {text}")
+    return ("{\n" + ",\n".join(blocks) + "\n}\n").encode()
 
 
 def _fact(fact: Fact, today: dt.date) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from agent.recommender import licences
 from agent.recommender.catalogue import Catalogue, Fact, Layer, Technology
 from agent.recommender.constraints import Constraints, plain
+from agent.recommender.elimination import present
 
 MUST, ASKED, ORDINARY = 3.0, 2.0, 1.0
 
@@ -229,6 +230,14 @@ def _operations(technology: Technology, setting: Setting) -> Valuation:
         worth = max(worth, on_curve([(x, y) for x, y in light], 2))
         parts.notes.append("taken as a managed service")
         parts.facts.append(managed.id)
+    if technology.requires and not set(technology.requires) & {
+        *present(setting.constraints, setting.catalogue),
+        *setting.chosen,
+    }:
+        # Whoever adopts it adopts the platform below it as well.
+        worth *= 0.5
+        parts.notes.append("brings a platform with it that is not there yet")
+        parts.facts.append(technology.facts["requires"].id)
     parts.add(worth, burden)
     return parts.valuation()
 

@@ -1,6 +1,6 @@
 """How times, sizes, digests, states are shown to people."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
@@ -58,6 +58,18 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
+def clock(moment: datetime) -> str:
+    """A time of day in UTC, with the day in the title."""
+    exact = moment.astimezone(timezone.get_default_timezone())
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S"),
+        exact.strftime("%H:%M:%S"),
+    )
+
+
+@register.filter
 def duration(milliseconds: float | None) -> str:
     """A length of time with its unit."""
     if milliseconds is None:
@@ -68,6 +80,12 @@ def duration(milliseconds: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+@register.filter
+def span(length: timedelta | None) -> str:
+    """duration() of a timedelta."""
+    return "" if length is None else duration(length.total_seconds() * 1000)
 
 
 @register.simple_tag

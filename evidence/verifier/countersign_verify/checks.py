@@ -306,6 +306,7 @@ def _check_entries(
         _digested(pack, entries.FILE),
         scope["tenant"]["id"],
         wanted,
+        size=pack.listed[entries.FILE]["size"],
     )
     if (log.indexes[0], log.indexes[-1]) != (scope.get("from"), scope.get("to")):
         raise Rejected("entries", entries.FILE, "does not span what scope.json says")

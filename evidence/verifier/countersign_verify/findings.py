@@ -10,8 +10,12 @@ class Rejected(Exception):
     """A check failed: which one, on what, why."""
 
     def __init__(self, check: str, subject: str, reason: str) -> None:
-        super().__init__(f"{check}: {subject}: {reason}")
+        # All three as arguments, so that the exception survives the way between processes.
+        super().__init__(check, subject, reason)
         self.check, self.subject, self.reason = check, subject, reason
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.subject}: {self.reason}"
 
 
 class Unusable(Exception):

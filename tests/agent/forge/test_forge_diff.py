@@ -48,6 +48,16 @@ def test_lines_carry_their_numbers_on_both_sides() -> None:
     ]
 
 
+def test_a_file_may_have_many_hunks() -> None:
+    text = EXAMPLE + b"@@ -20 +21,0 @@\n-gone\n\\ No newline at end of file\n" + EXAMPLE
+
+    first, second = diff.files(text)
+
+    assert [len(file.hunks) for file in (first, second)] == [2, 1]
+    assert first.hunks[1].lines == (diff.Line("-", "gone", 20, None, ends_file=True),)
+    assert (first.removed, second.removed) == (3, 2)
+
+
 def test_side_by_side_a_removed_line_faces_the_one_that_took_its_place() -> None:
     (hunk,) = diff.files(EXAMPLE)[0].hunks
 

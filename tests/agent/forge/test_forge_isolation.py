@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from agent.forge import Check, ForgeRefused, ForgeUnavailable, Repository
+from agent.forge import git as forge_git
 from agent.forge.local import LocalForge
 
 Git = Callable[..., str]
@@ -55,31 +56,36 @@ def use_every_door(
             ask()
 
 
-@pytest.mark.parametrize(
-    ("settings", "naive"),
-    [
-        ({"core.hooksPath": "{folder}"}, ["update-ref", "refs/heads/x", "main"]),
-        ({"diff.external": "{trap}"}, ["diff", "main", "other"]),
-        (
-            {"core.fsmonitor": "{trap}"},
-            ["-c", "core.bare=false", "--work-tree=.", "add", "--dry-run", "HEAD"],
-        ),
-        (
-            {
-                "core.repositoryFormatVersion": "1",
-                "extensions.partialClone": "evil",
-                "remote.evil.url": "{trap}",
-                "remote.evil.promisor": "true",
-                "remote.evil.uploadpack": "{trap}",
-                "protocol.file.allow": "always",
-            },
-            ["cat-file", "-p", MISSING],
-        ),
-        ({"core.sshCommand": "{trap}"}, ["ls-remote", "ssh://nowhere.example/x"]),
-        ({"gpg.program": "{trap}"}, ["commit-tree", "-S", "-m", "x", "main^{tree}"]),
-    ],
-    ids=["hook", "external diff", "fsmonitor", "lazy fetch", "ssh", "signing"],
-)  # fmt: skip
+# What each setting makes a careless git run, and the careless command that shows it.
+TRAPS: dict[str, tuple[dict[str, str], list[str]]] = {
+    "hook": ({"core.hooksPath": "{folder}"}, ["update-ref", "refs/heads/x", "main"]),
+    "fsmonitor": (
+        {"core.fsmonitor": "{trap}"},
+        ["-c", "core.bare=false", "--work-tree=.", "add", "--dry-run", "HEAD"],
+    ),
+    "lazy fetch": (
+        {
+            "core.repositoryFormatVersion": "1",
+            "extensions.partialClone": "evil",
+            "remote.evil.url": "{trap}",
+            "remote.evil.promisor": "true",
+            "remote.evil.uploadpack": "{trap}",
+            "protocol.file.allow": "always",
+        },
+        ["cat-file", "-p", MISSING],
+    ),
+    "ssh": (
+        {"core.sshCommand": "{trap}", "protocol.ssh.allow": "always"},
+        ["ls-remote", "ssh://nowhere.example/x"],
+    ),
+    "external diff": ({"diff.external": "{trap}"}, ["diff", "main", "other"]),
+    "signing": ({"gpg.program": "{trap}"}, ["commit-tree", "-S", "-m", "x", "main^{tree}"]),
+}
+# The last two are kept out by the commands that the forge chooses, the others by the runner.
+GUARDED_BY_RUNNER = {"hook", "fsmonitor", "lazy fetch", "ssh"}
+
+
+@pytest.mark.parametrize("name", TRAPS)
 def test_a_hostile_setting_runs_nothing_though_a_careless_git_would_run_it(
     forge: LocalForge,
     acme: Repository,
@@ -89,19 +95,23 @@ def test_a_hostile_setting_runs_nothing_though_a_careless_git_would_run_it(
     trap: Path,
     fired: Path,
     tmp_path: Path,
-    settings: dict[str, str],
-    naive: list[str],
+    name: str,
 ) -> None:
+    settings, careless = TRAPS[name]
     (tmp_path / "hooks").mkdir()
     (tmp_path / "hooks/reference-transaction").symlink_to(trap)
     publish({"README.md": b"other\n"}, branch="other")
-    for name, value in settings.items():
-        git("config", name, value.format(trap=trap, folder=tmp_path / "hooks"))
+    for setting, value in settings.items():
+        git("config", setting, value.format(trap=trap, folder=tmp_path / "hooks"))
     fired.unlink(missing_ok=True)
 
     use_every_door(forge, acme, publish, by_agent)
+    if name in GUARDED_BY_RUNNER:
+        forge_git.run(Path(forge.clone_url(acme)), *careless, expected=range(256))
     ran_for_us = fired.exists()
-    git(*naive)
+    git("update-ref", "-d", "refs/heads/x")
+    fired.unlink(missing_ok=True)
+    git(*careless)
 
     assert not ran_for_us
     assert fired.exists(), "the trap is no trap: nothing was proved"
@@ -144,6 +154,7 @@ def test_settings_of_the_person_who_runs_the_worker_are_not_read(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nonexistent")
+    monkeypatch.setenv("GIT_OBJECT_DIRECTORY", "/nonexistent")
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(trap))
 
     use_every_door(forge, acme, publish, by_agent)

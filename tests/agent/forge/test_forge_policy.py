@@ -9,6 +9,18 @@ from agent.forge import ForgeRefused, Person, Repository
 from agent.forge.local import LocalForge
 
 Publish = Callable[..., str]
+# As `git diff --binary` writes it: it would apply.
+BINARY = b"""diff --git a/b.png b/b.png
+new file mode 100644
+index 0000000000000000000000000000000000000000..0f49c4ae77b43dff338093c78e009676e7e308ba
+GIT binary patch
+literal 9
+QcmZQzWJ=1+ODw7c00^)Gi2wiq
+
+literal 0
+HcmV?d00001
+
+"""
 
 
 @pytest.mark.parametrize(
@@ -37,6 +49,8 @@ Publish = Callable[..., str]
         "git~1/config",
         ".git ",
         ".git.",
+        "folder /x",
+        "file.",
         "\uff0egit/config",
         ".gitmodules",
         "a/.gitattributes",
@@ -84,8 +98,7 @@ def test_an_unusual_path_is_stored_as_it_is_written(
         b"--- /dev/null\n+++ b/.github/workflows/x.yml\n@@ -0,0 +1 @@\n+on: push\n",
         b"diff --git a/../x b/../x\nnew file mode 100644\n--- /dev/null\n+++ b/../x\n"
         b"@@ -0,0 +1 @@\n+x\n",
-        b"diff --git a/b.png b/b.png\nnew file mode 100644\nGIT binary patch\nliteral 1\n"
-        b"IcmZPo000310RR91\n\n",
+        BINARY,
         b"no patch at all\n",
         b"",
     ],

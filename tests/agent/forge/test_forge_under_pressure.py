@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,5 +204,10 @@ def test_a_git_that_hangs_is_ended_in_time(
     slow.chmod(0o755)
     monkeypatch.setattr(forge_git, "_git", lambda: str(slow))
 
+    started = time.monotonic()
+
     with pytest.raises(ForgeUnavailable, match="took more than"):
         forge_git.run(Path(forge.clone_url(acme)), "status", time_limit=0.2)
+
+    # The child that git had started is gone too: it would have held the pipe open for a minute.
+    assert time.monotonic() - started < 10

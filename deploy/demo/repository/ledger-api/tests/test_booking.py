@@ -1,7 +1,6 @@
 """Books always balance."""
 
 import pytest
-
 from ledger_api.booking import Books, Entry, Unbalanced
 
 

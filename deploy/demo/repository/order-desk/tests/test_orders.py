@@ -1,7 +1,6 @@
 """An order takes only the steps it may."""
 
 import pytest
-
 from order_desk.orders import IllegalMove, Line, Order, State
 from order_desk.pricing import total_cents
 

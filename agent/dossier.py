@@ -1,0 +1,336 @@
+"""Gathers everything about one proposal, then has the evidence pack built from it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agent.forge.diff import files as files_of_diff
+from agent.models import Action, Proposal, Recommendation, Review
+from agent.recommender import Constraints, mapped_controls
+from agent.runner import artifact_store, catalogue, forge_address, forge_of
+from agent.tools import FILE
+from evidence import ledger
+from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
+from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload
+from evidence.pack import PackEntry, PackFault, Scope, build_pack
+from evidence.signing import FileKeys, KeyFault, Signer
+from evidence.store import StoreFault
+from tenants.actor import system_actor
+from tenants.scope import current
+
+TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "pymarkdownlnt")
+MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+BLIND_SPOTS = [
+    "The figures come from the catalogue named in recommendation.json; nobody measured them again.",
+    "The log has no witness: whoever holds the signing key could rewrite it unseen since its start.",
+    "The documents were checked for form, not for being right; that is what the countersign is for.",
+    "Nothing here shows that the recommended stack was later built or run as described.",
+]
+
+
+def build(pack_id: UUID, keys: FileKeys) -> None:
+    """Build the pack that somebody asked for; its state says how it ended.
+
+    Seals the ledger first, so that everything up to now is in it. Safe to run twice. A pack
+    that cannot be built becomes FAILED with the reason; database errors fly out to be retried.
+    """
+    pack = Pack.objects.get(pk=pack_id)
+    if pack.state == Pack.State.READY:
+        return
+    _move(pack, Pack.State.BUILDING)
+    try:
+        content, checkpoint = _content(pack, keys)
+        kept = artifact_store().put(pack.tenant_id, content)
+    except (PackFault, StoreFault, KeyFault) as error:
+        _move(pack, Pack.State.FAILED, problem=str(error))
+        return
+    _move(
+        pack,
+        Pack.State.READY,
+        checkpoint_size=checkpoint.size,
+        sha256=kept.sha256,
+        size=kept.size,
+        finished_at=timezone.now(),
+    )
+
+
+def _move(pack: Pack, state: str, **also: Any) -> None:
+    with transaction.atomic():
+        Pack.objects.filter(pk=pack.pk).update(state=state, **also)
+        ledger.record(
+            f"pack.{state}",
+            by=system_actor("evidence worker", "job"),
+            on=pack,
+            facts={"proposal": pack.object_id, **also},
+            phase="result",
+            outcome="failed" if state == Pack.State.FAILED else "ok",
+        )
+
+
+def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
+    proposal = Proposal.objects.select_related("task__owner", "repository").get(pk=pack.object_id)
+    checkpoint = ledger.seal(keys)
+    if checkpoint is None:
+        raise PackFault("the ledger is empty")
+    entries = list(Entry.objects.filter(run=pack.run, index__lt=checkpoint.size))
+    signer = ledger.signer(keys)
+    tenant = current()
+    content = build_pack(
+        scope=Scope(
+            tenant_id=tenant.tenant_id,
+            tenant_slug=tenant.slug,
+            tenant_name=tenant.name,
+            object_id=str(proposal.pk),
+            created_at=checkpoint.signed_at,
+            tool_versions={tool: version(tool) for tool in TOOLS},
+        ),
+        entries=_disclosed(entries),
+        leaf_hashes=ledger.leaf_hashes(checkpoint.size),
+        checkpoint_note=checkpoint.note,
+        files=_files(proposal, entries, signer),
+        signer=signer,
+        story=_story(proposal),
+    )
+    return content, checkpoint
+
+
+def log_key() -> str | None:
+    """The verifier key of the pinned tenant's log, to be pinned by auditors; None before any."""
+    newest = LogKey.objects.order_by("-valid_from").first()
+    return newest.vkey if newest else None
+
+
+def _disclosed(entries: Iterable[Entry]) -> list[PackEntry]:
+    payloads = Payload.objects.in_bulk([entry.pk for entry in entries])
+    disclosed = []
+    for entry in entries:
+        payload = payloads.get(entry.pk)
+        disclosed.append(
+            PackEntry(
+                entry.index,
+                bytes(entry.leaf),
+                bytes(payload.body) if payload else None,
+                bytes(payload.salt) if payload else None,
+            )
+        )
+    return disclosed
+
+
+def _files(proposal: Proposal, entries: Sequence[Entry], signer: Signer) -> dict[str, bytes]:
+    folder = f"prs/{proposal.repository.name}-{proposal.number}"
+    store, tenant_id = artifact_store(), proposal.tenant_id
+    diff = store.get(tenant_id, proposal.diff_sha256)
+    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
+    touched = [file for file in files_of_diff(diff) if file.status != "deleted"]
+    contents = forge.read_files(address, proposal.head_sha, [file.path for file in touched])
+    reviews = list(proposal.reviews.select_related("reviewer"))
+    actions = list(proposal.task.actions.all())
+    tree = forge.tree(address, proposal.head_sha)
+    subjects = pull_request_subjects(
+        proposal.repository.name,
+        proposal.number,
+        commit=proposal.head_sha,
+        tree=tree,
+        diff_sha256=proposal.diff_sha256,
+    )
+    review = [_review_said(review) for review in reviews]
+    run = [_action_said(action) for action in actions]
+    return {
+        f"{folder}/diff.patch": diff,
+        f"{folder}/pull-request.json": _json(_pull_request(proposal, tree, diff, contents)),
+        f"{folder}/checks.json": _json({"checks": [_check_said(c) for c in proposal.checks]}),
+        f"{folder}/review.json": _json({"reviews": review}),
+        f"{folder}/agent-run.jsonl": b"".join(_json(step) + b"\n" for step in run),
+        f"{folder}/bundle.intoto.jsonl": _bundle(proposal, subjects, review, run, signer),
+        **{f"{folder}/files/{path}": content for path, content in contents.items()},
+        "access/approvals.json": _json({"approvals": _approvals(proposal, reviews, entries)}),
+        "controls/coverage.json": _json({"controls": _controls(folder, proposal)}),
+    }
+
+
+def _bundle(
+    proposal: Proposal,
+    subjects: list[Subject],
+    review: list[dict[str, Any]],
+    run: list[dict[str, Any]],
+    signer: Signer,
+) -> bytes:
+    failing = proposal.failing_checks
+    predicates = {
+        "urn:countersign:agent-run:v1": {"task": str(proposal.task_id), "steps": run},
+        "urn:countersign:code-review:v1": {"digest": proposal.digest, "reviews": review},
+        "https://in-toto.io/attestation/test-result/v0.1": {
+            "result": "FAILED" if failing else "PASSED",
+            "configuration": [],
+            "passedTests": [_check_name(c) for c in proposal.checks if c["ok"]],
+            "failedTests": [_check_name(c) for c in failing],
+        },
+    }
+    return b"".join(
+        sign_envelope(statement(subjects, kind, predicate), signer) + b"\n"
+        for kind, predicate in predicates.items()
+    )
+
+
+def _pull_request(
+    proposal: Proposal, tree: str, diff: bytes, contents: dict[str, bytes]
+) -> dict[str, Any]:
+    files = []
+    for file in files_of_diff(diff):
+        row: dict[str, Any] = {"path": file.path, "status": file.status}
+        if file.path in contents:
+            row |= {"sha256": _sha256(contents[file.path]), "size": len(contents[file.path])}
+        files.append(row)
+    return {
+        "repo": proposal.repository.name,
+        "number": proposal.number,
+        "title": proposal.title,
+        "body": proposal.body,
+        "base": {"branch": proposal.base_branch, "commit": proposal.base_sha},
+        "head": {"branch": proposal.branch, "commit": proposal.head_sha, "tree": tree},
+        "diff": {"sha256": proposal.diff_sha256, "size": len(diff)},
+        "files": files,
+    }
+
+
+def _approvals(
+    proposal: Proposal, reviews: Iterable[Review], entries: Sequence[Entry]
+) -> list[dict[str, Any]]:
+    recorded = {
+        (entry.action, entry.actor_id): entry
+        for entry in entries
+        if entry.outcome == "ok" and entry.object_id == str(proposal.pk)
+    }
+    approvals = []
+    for review in reviews:
+        signed = review.verdict == Review.Verdict.COUNTERSIGNED
+        action = "proposal.countersign" if signed else "proposal.reject"
+        entry = recorded[action, str(review.reviewer_id)]
+        facts = Payload.objects.get(pk=entry.pk).facts
+        approvals.append(
+            {
+                "entry": entry.index,
+                "decision": "countersigned" if signed else "refused",
+                "person": {"id": str(review.reviewer_id), "name": review.reviewer.name},
+                "at": entry.said["ts"],
+                "note": review.comment,
+                "diff_sha256": facts["diff_sha256"],
+                "stands": facts["diff_sha256"] == proposal.diff_sha256,
+            }
+        )
+    return approvals
+
+
+def _controls(folder: str, proposal: Proposal) -> list[dict[str, Any]]:
+    """What the control mapping claims, reduced to what this pack really shows."""
+    result = Recommendation.objects.get(task=proposal.task).result
+    constraints = Constraints.from_json(proposal.task.constraints)
+    coverage = []
+    for control in mapped_controls(constraints, catalogue(), result):
+        shown = _files_of(control["artifact"], proposal) if control["artifact"] else []
+        proved = control["strength"] == "proved here" and shown
+        manual = control["strength"] == "organisational upload"
+        coverage.append(
+            {
+                "framework": control["standard"],
+                "id": control["id"],
+                "title": control["wording"],
+                "strength": "proved here" if proved else "manual" if manual else "none",
+                "evidence": [{"file": f"{folder}/files/{path}"} for path in shown if proved],
+                "note": "" if proved else f"would need: {control['strength']}",
+            }
+        )
+    return coverage
+
+
+def _files_of(artifact: str, proposal: Proposal) -> list[str]:
+    """Files of the pull request that an artifact of the control mapping stands for."""
+    names = proposal.task.artifacts.filter(name__startswith=FILE).values_list("name", flat=True)
+    wanted = ("docs/adr/",) if artifact == "adr" else (f"docs/stack/{artifact}",)
+    return [path for name in names if (path := name.removeprefix(FILE)).startswith(wanted)]
+
+
+def _story(proposal: Proposal) -> dict[str, Any]:
+    result = Recommendation.objects.get(task=proposal.task).result
+    return {
+        "title": proposal.title,
+        "asked": {
+            "goal": proposal.task.goal,
+            "by": proposal.task.owner.name,
+            "at": proposal.task.created_at.strftime(MOMENT),
+        },
+        "layers": [_layer_said(layer) for layer in result["layers"] if layer["winner"]],
+        "blind_spots": BLIND_SPOTS,
+    }
+
+
+def _layer_said(layer: dict[str, Any]) -> dict[str, Any]:
+    ranked = {option["technology"]: option for option in layer["ranked"]}
+    winner = ranked[layer["winner"]]
+    return {
+        "layer": layer["title"],
+        "winner": winner["name"],
+        "score": f"{winner['total']:.2f}",
+        "why": " ".join(reason["sentence"] for reason in layer["why"]),
+        "alternatives": [
+            {
+                "name": ranked[alternative]["name"],
+                "score": f"{ranked[alternative]['total']:.2f}",
+                "why_not": f"{winner['total'] - ranked[alternative]['total']:.2f} behind",
+            }
+            for alternative in layer["alternatives"]
+        ],
+    }
+
+
+def _review_said(review: Review) -> dict[str, Any]:
+    return {
+        "reviewer": {"id": str(review.reviewer_id), "name": review.reviewer.name},
+        "verdict": review.verdict,
+        "digest": review.digest,
+        "comment": review.comment,
+        "at": review.created_at.strftime(MOMENT),
+    }
+
+
+def _action_said(action: Action) -> dict[str, Any]:
+    return {
+        "number": action.number,
+        "tool": action.tool,
+        "params": action.params,
+        "status": action.status,
+        "observation": action.observation,
+        "outputs": action.outputs,
+        "started_at": action.started_at.strftime(MOMENT),
+        "duration_ms": action.duration_ms,
+        "cost_tokens": action.cost_tokens,
+    }
+
+
+def _check_said(check: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": _check_name(check),
+        "tool": check["name"],
+        "version": "",
+        "status": "passed" if check["ok"] else "failed",
+        "summary": check["detail"],
+    }
+
+
+def _check_name(check: dict[str, Any]) -> str:
+    return f"{check['name']}: {check['path']}"
+
+
+def _sha256(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False).encode()

@@ -1,0 +1,34 @@
+"""Lets the agent work on a repository."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from agent.forge import Person
+from agent.models import Repository
+from agent.runner import forge_address, local_forge
+from authz.change import change
+from authz.permissions import Permission
+from tenants.actor import Actor
+from tenants.models import Project
+
+
+def register(
+    name: str, *, project: Project, files: Mapping[str, bytes], written: datetime, by: Actor
+) -> Repository:
+    """Add a repository to a project, with its first commit on the local forge.
+
+    Creating it there twice is harmless, so a failure between forge and database can be repeated.
+    """
+    repository = Repository(project=project, name=name)
+    local_forge().create_repository(
+        forge_address(repository),
+        files=files,
+        author=Person(by.name, "operator@countersign.invalid"),
+        when=written,
+        message="Begin",
+    )
+    with change(by, Permission.REPOSITORY_REGISTER, on=project) as facts:
+        repository.save(force_insert=True)
+        facts.about = repository
+        facts.update(name=name, files=len(files))
+    return repository

@@ -1,0 +1,257 @@
+"""Proposals: what is asked to be let through, what it changes, who decides."""
+
+from datetime import datetime
+from mimetypes import guess_type
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema, Status
+from pydantic import Field
+
+from agent import lifecycle
+from agent.models import Proposal, Review
+from agent.runner import artifact_store
+from agent.tools import FILE
+from authz.decisions import decide, visible, who_may
+from authz.permissions import Permission
+from evidence.models import Pack
+from portal.api.packs import PackOut
+from portal.api.paging import Page, Paging
+from portal.api.problems import CHANGE, READ_MANY, READ_ONE
+from portal.http import PortalRequest
+
+router = Router(tags=["Proposals"])
+
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
+DIFF = {"text/x-diff": {"schema": {"type": "string"}}}
+
+
+class NamedOut(Schema):
+    """A person or thing, by id and name."""
+
+    id: UUID
+    name: str
+
+
+class ProposalOut(Schema):
+    """A pull request that waits for a person. Adding a field is safe; removing one is not."""
+
+    id: UUID
+    number: int
+    title: str
+    state: Proposal.State
+    repository: NamedOut
+    requester: NamedOut = Field(alias="task.owner")
+    recommendation_id: UUID = Field(alias="task_id")
+    branch: str
+    base_branch: str
+    base_sha: str
+    head_sha: str
+    digest: str = Field(description="SHA-256 over what a countersignature covers.")
+    lines_added: int
+    lines_removed: int
+    failing_checks: int
+    created_at: datetime
+
+    @staticmethod
+    def resolve_failing_checks(proposal: Proposal) -> int:
+        return len(proposal.failing_checks)
+
+
+class CheckOut(Schema):
+    """One check that a file or the pull request passed or failed."""
+
+    name: str
+    path: str
+    ok: bool
+    detail: str
+
+
+class FileOut(Schema):
+    """A file of the pull request."""
+
+    path: str
+    sha256: str
+    size: int = Field(description="Bytes.")
+
+
+class LayerOut(Schema):
+    """What is recommended for one layer of the stack."""
+
+    layer: str
+    title: str
+    winner: str | None = Field(description="Empty when nothing met the constraints.")
+    alternatives: list[str]
+
+
+class ReviewOut(Schema):
+    """A person's answer, bound to the digest of what they read."""
+
+    reviewer: NamedOut
+    verdict: Review.Verdict
+    digest: str
+    comment: str
+    created_at: datetime
+
+
+class Countersigner(Schema):
+    """Somebody who may countersign."""
+
+    id: UUID
+    name: str
+
+
+class OwnSay(Schema):
+    """Whether the caller may countersign, with reasons in plain words."""
+
+    may_countersign: bool
+    reasons: list[str]
+
+
+class ProposalDetail(ProposalOut):
+    """A proposal with all that a person reads before deciding."""
+
+    body: str
+    url: str
+    checks: list[CheckOut]
+    files: list[FileOut]
+    result: list[LayerOut]
+    reviews: list[ReviewOut]
+    countersigners: list[Countersigner] = Field(description="Who may countersign it.")
+    you: OwnSay
+
+    @staticmethod
+    def resolve_files(proposal: Proposal) -> list[dict[str, Any]]:
+        rows = proposal.task.artifacts.filter(name__startswith=FILE)
+        return [
+            {"path": row.name.removeprefix(FILE), "sha256": row.sha256, "size": row.size}
+            for row in rows
+        ]
+
+    @staticmethod
+    def resolve_result(proposal: Proposal) -> list[dict[str, Any]]:
+        recommendation = getattr(proposal.task, "recommendation", None)
+        return recommendation.result["layers"] if recommendation else []
+
+    @staticmethod
+    def resolve_reviews(proposal: Proposal) -> QuerySet[Review]:
+        return proposal.reviews.select_related("reviewer")
+
+    @staticmethod
+    def resolve_countersigners(proposal: Proposal) -> list[dict[str, str]]:
+        answers = who_may(Permission.PROPOSAL_COUNTERSIGN, proposal)
+        return [{"id": id, "name": name} for id, name, decision in answers if decision.allowed]
+
+    @staticmethod
+    def resolve_you(proposal: Proposal, context: dict[str, Any]) -> dict[str, Any]:
+        actor = context["request"].actor
+        decision = decide(actor, Permission.PROPOSAL_COUNTERSIGN, proposal)
+        return {"may_countersign": decision.allowed, "reasons": decision.reasons}
+
+
+class Decided(Schema):
+    """An answer to a proposal."""
+
+    digest: str = Field(description="The proposal's digest as the reviewer read it.")
+    comment: str = Field("", max_length=4000)
+
+
+@router.get("", response={200: Page[ProposalOut], **READ_MANY}, by_alias=False)
+def list_proposals(
+    request: PortalRequest, paging: Query[Paging], state: Proposal.State | None = None
+) -> dict[str, object]:
+    """Proposals that the caller may see, newest first."""
+    rows = _seen_by(request)
+    return paging.of(rows.filter(state=state) if state else rows)
+
+
+@router.get("/{proposal_id}", response={200: ProposalDetail, **READ_ONE}, by_alias=False)
+def read_proposal(request: PortalRequest, proposal_id: UUID) -> Proposal:
+    """One proposal with its digest, checks, files, result, who may countersign it."""
+    return _found(request, proposal_id)
+
+
+@router.get(
+    "/{proposal_id}/diff",
+    response={200: None, **READ_ONE},
+    openapi_extra={"responses": {200: {"content": DIFF}}},
+)
+def read_diff(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """The unified diff that a countersignature covers."""
+    proposal = _found(request, proposal_id)
+    diff = artifact_store().get(proposal.tenant_id, proposal.diff_sha256)
+    return HttpResponse(diff, content_type="text/x-diff; charset=utf-8")
+
+
+@router.get(
+    "/{proposal_id}/files/{path:path}",
+    response={200: None, **READ_ONE},
+    openapi_extra={"responses": {200: {"content": TEXT}}},
+)
+def read_file(request: PortalRequest, proposal_id: UUID, path: str) -> HttpResponse:
+    """One file of the pull request as the agent wrote it."""
+    proposal = _found(request, proposal_id)
+    row = get_object_or_404(proposal.task.artifacts, name=FILE + path)
+    content = artifact_store().get(proposal.tenant_id, row.sha256, size=row.size)
+    kind, _ = guess_type(path)
+    return HttpResponse(content, content_type=f"{kind or 'text/plain'}; charset=utf-8")
+
+
+@router.post("/{proposal_id}/countersignature", response={201: ReviewOut, **CHANGE}, by_alias=False)
+def countersign_proposal(
+    request: PortalRequest, proposal_id: UUID, decided: Decided
+) -> Status[Review]:
+    """Let a proposal through.
+
+    Answers 409 when it has changed since it was read, was decided already, or fails a check; 403
+    for whoever asked for it.
+    """
+    proposal = _found(request, proposal_id)
+    lifecycle.countersign(
+        proposal,
+        decided.digest,
+        reviewer=request.user,
+        by=request.actor,
+        comment=decided.comment,
+    )
+    return Status(201, _review(proposal, request))
+
+
+@router.post("/{proposal_id}/rejection", response={201: ReviewOut, **CHANGE}, by_alias=False)
+def reject_proposal(request: PortalRequest, proposal_id: UUID, decided: Decided) -> Status[Review]:
+    """Turn a proposal down; the comment says why and may not be empty.
+
+    Answers 409 when it has changed since it was read, or was decided already.
+    """
+    proposal = _found(request, proposal_id)
+    lifecycle.reject(
+        proposal,
+        decided.digest,
+        reviewer=request.user,
+        by=request.actor,
+        comment=decided.comment,
+    )
+    return Status(201, _review(proposal, request))
+
+
+@router.post("/{proposal_id}/packs", response={202: PackOut, **CHANGE})
+def export_pack(request: PortalRequest, proposal_id: UUID) -> Status[Pack]:
+    """Ask for the proposal's evidence pack; follow it at /packs/{id} until it is ready."""
+    return Status(202, lifecycle.export_pack(_found(request, proposal_id), by=request.actor))
+
+
+def _seen_by(request: PortalRequest) -> QuerySet[Proposal]:
+    rows = Proposal.objects.select_related("repository", "task__owner", "task__recommendation")
+    return visible(request.actor, Permission.PROPOSAL_VIEW, rows)
+
+
+def _found(request: PortalRequest, proposal_id: UUID) -> Proposal:
+    return get_object_or_404(_seen_by(request), pk=proposal_id)
+
+
+def _review(proposal: Proposal, request: PortalRequest) -> Review:
+    review: Review = proposal.reviews.select_related("reviewer").get(reviewer=request.user)
+    return review

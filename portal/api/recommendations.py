@@ -1,0 +1,218 @@
+"""Recommendation tasks: asking for one, following it, stopping it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema, Status
+from pydantic import ConfigDict, Field
+
+from agent import lifecycle
+from agent.models import Action, Plan, Repository, Task
+from agent.recommender.constraints import COMPLIANCE_TARGETS, HOSTING, LICENCE_POLICIES
+from agent.runner import catalogue
+from authz.decisions import visible
+from authz.permissions import Permission
+from portal.api.paging import Page, Paging
+from portal.api.problems import CHANGE, READ_MANY, READ_ONE, Problem
+from portal.http import PortalRequest
+
+router = Router(tags=["Recommendations"])
+
+
+def _names(description: str, words: Iterable[str] = ()) -> Any:
+    items = {"items": {"type": "string", "enum": list(words)}} if words else {}
+    return Field(default_factory=list, description=description, json_schema_extra=items)
+
+
+def _number(description: str) -> Any:
+    return Field(None, gt=0, description=description)
+
+
+def _word(words: tuple[str, ...], description: str) -> Any:
+    enum = {"enum": list(words)}
+    return Field(words[0], description=description, json_schema_extra=enum)
+
+
+class Wanted(Schema):
+    """Constraints of a recommendation, the same as in the form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(max_length=120, examples=["Customer portal"])
+    building: str = Field("", description="What is being built, in sentences.")
+    skills: list[str] = _names("Languages and tools that the team knows.")
+    already_run: list[str] = _names("Technologies that the organisation runs already.")
+    requests_per_second: float | None = _number("Peak load, requests a second.")
+    data_gb: float | None = _number("Data kept, GB.")
+    latency_budget_ms: float | None = _number("95th percentile, milliseconds.")
+    hosting: str = _word(HOSTING, "Where it may run.")
+    regions: list[str] = _names("Regions that data may be in.")
+    licence_policy: str = _word(LICENCE_POLICIES, "Licences that may be used.")
+    monthly_budget_usd: float | None = _number("US dollars a month.")
+    compliance: list[str] = _names("Frameworks to meet.", COMPLIANCE_TARGETS)
+    must_haves: list[str] = _names("Capabilities or technologies that may not be missing.")
+    must_nots: list[str] = _names("Technologies that may not be used.")
+    priorities: list[str] = _names("Criteria, most important first.")
+    layers: list[str] = _names("Layers to decide; empty for all.")
+    horizon_months: int = Field(36, ge=1, le=120, description="How far ahead to look.")
+
+
+class RecommendationIn(Wanted):
+    """A request for a stack recommendation."""
+
+    repository: UUID = Field(description="Repository that the result is proposed to.")
+
+
+class NamedOut(Schema):
+    """A person or thing, by id and name."""
+
+    id: UUID
+    name: str
+
+
+class RecommendationOut(Schema):
+    """A recommendation task. Adding a field is safe; removing one is not."""
+
+    id: UUID
+    short: str = Field(description="How people refer to it.", examples=["T-1a2b3c4d"])
+    title: str = Field(alias="goal")
+    state: Task.State
+    phase: str = Field(json_schema_extra={"enum": ["plan", "act", "verify", "done"]})
+    reason: str = Field(description="Why it ended as it did; empty while it runs.")
+    repository: NamedOut
+    requester: NamedOut = Field(alias="owner")
+    branch: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    proposal_id: UUID | None = Field(description="The pull request that it led to.")
+
+    @staticmethod
+    def resolve_proposal_id(task: Task) -> UUID | None:
+        proposal = getattr(task, "proposal", None)
+        return proposal.pk if proposal else None
+
+
+class ActionOut(Schema):
+    """One tool call with what came back."""
+
+    number: int
+    tool: str
+    status: Action.Status
+    observation: str
+    outputs: dict[str, str] = Field(description="Name to SHA-256 of what it left behind.")
+    duration_ms: int
+    started_at: datetime
+
+
+class PlannedStepOut(Schema):
+    """A tool call that the plan foresees."""
+
+    tool: str
+    why: str
+
+
+class PlanOut(Schema):
+    """What the agent set out to do."""
+
+    steps: list[PlannedStepOut]
+    approvals: list[str] = Field(description="What people must do before the result counts.")
+    risk_score: float = Field(description="0 (none) to 1.")
+    digest: str
+
+
+class RecommendationDetail(RecommendationOut):
+    """A recommendation task with everything it did so far."""
+
+    constraints: dict[str, Any]
+    budgets: dict[str, Any] = Field(description="wall_s: seconds from start to result.")
+    plan: PlanOut | None
+    actions: list[ActionOut]
+
+    @staticmethod
+    def resolve_plan(task: Task) -> Plan | None:
+        return getattr(task, "plan", None)
+
+    @staticmethod
+    def resolve_actions(task: Task) -> QuerySet[Action]:
+        return task.actions.all()
+
+
+@router.get("", response={200: Page[RecommendationOut], **READ_MANY}, by_alias=False)
+def list_recommendations(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
+    """Recommendation tasks that the caller may see, newest first."""
+    return paging.of(_seen_by(request))
+
+
+@router.post("", response={201: RecommendationDetail, **CHANGE}, by_alias=False)
+def file_recommendation(request: PortalRequest, wanted: RecommendationIn) -> Status[Task]:
+    """Ask for a stack recommendation. The agent starts as soon as a worker is free."""
+    repositories = Repository.objects.all()
+    repository = get_object_or_404(
+        visible(request.actor, Permission.REPOSITORY_VIEW, repositories), pk=wanted.repository
+    )
+    task = lifecycle.file_recommendation(
+        wanted.dict(exclude={"repository"}),
+        repository=repository,
+        owner=request.user,
+        by=request.actor,
+    )
+    return Status(201, task)
+
+
+@router.get("/examples", response={200: list[Wanted], 401: Problem})
+def list_examples(request: PortalRequest) -> list[Mapping[str, Any]]:
+    """Requests to start from; add a repository, then post one."""
+    return [dict(example) for example in catalogue().examples]
+
+
+@router.get(
+    "/{recommendation_id}", response={200: RecommendationDetail, **READ_ONE}, by_alias=False
+)
+def read_recommendation(request: PortalRequest, recommendation_id: UUID) -> Task:
+    """One task: how far it is, what it did, which proposal it led to."""
+    return _found(request, recommendation_id)
+
+
+@router.post(
+    "/{recommendation_id}/cancellation",
+    response={202: RecommendationDetail, **CHANGE},
+    by_alias=False,
+)
+def cancel_recommendation(request: PortalRequest, recommendation_id: UUID) -> Status[Task]:
+    """Stop a task before its next step. What it has done is kept.
+
+    Answers 409 when it has ended already.
+    """
+    task = _found(request, recommendation_id)
+    lifecycle.cancel(task, by=request.actor)
+    return Status(202, task)
+
+
+@router.post(
+    "/{recommendation_id}/resumption",
+    response={202: RecommendationDetail, **CHANGE},
+    by_alias=False,
+)
+def resume_recommendation(request: PortalRequest, recommendation_id: UUID) -> Status[Task]:
+    """Let a task that failed or ran out of time go on after its last finished step.
+
+    Answers 409 when it is in any other state.
+    """
+    task = _found(request, recommendation_id)
+    lifecycle.resume(task, by=request.actor)
+    return Status(202, task)
+
+
+def _seen_by(request: PortalRequest) -> QuerySet[Task]:
+    tasks = Task.objects.filter(kind=Task.Kind.RECOMMENDATION)
+    tasks = tasks.select_related("repository", "owner", "proposal", "plan")
+    return visible(request.actor, Permission.TASK_VIEW, tasks)
+
+
+def _found(request: PortalRequest, recommendation_id: UUID) -> Task:
+    return get_object_or_404(_seen_by(request), pk=recommendation_id)

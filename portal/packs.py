@@ -1,0 +1,51 @@
+"""Hands evidence packs out to those who may have them."""
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+
+from agent.runner import artifact_store
+from authz.decisions import require, visible
+from authz.errors import Conflict
+from authz.permissions import Permission
+from evidence import ledger
+from evidence.models import Pack
+from tenants.actor import Actor
+
+
+def pack_seen_by(actor: Actor, pack_id: UUID) -> Pack:
+    """The pack, if the actor may have it.
+
+    Raises Http404 when they do not even know what it is about, Denied (recorded) when they do.
+    """
+    known = visible(actor, Permission.PROPOSAL_VIEW, Pack.objects.all())
+    pack: Pack = get_object_or_404(known, pk=pack_id)
+    require(actor, Permission.PACK_EXPORT, pack)
+    return pack
+
+
+def pack_download(actor: Actor, pack: Pack) -> HttpResponse:
+    """The pack as a file to save; leaves an entry in the ledger.
+
+    Raises Conflict while there is no file yet, Missing or Damaged when the store lost it.
+    """
+    if pack.state != Pack.State.READY:
+        raise Conflict(f"this pack is {pack.get_state_display().lower()}; there is no file of it")
+    content = artifact_store().get(pack.tenant_id, pack.sha256, size=pack.size)
+    ledger.record(
+        "pack.download",
+        by=actor,
+        on=pack,
+        facts={"sha256": pack.sha256, "size": pack.size, "about": pack.object_id},
+    )
+    return HttpResponse(
+        content,
+        content_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{pack_filename(pack)}"'},
+    )
+
+
+def pack_filename(pack: Pack) -> str:
+    """What the file is called once it is saved."""
+    return f"countersign-pack-{str(pack.pk)[:8]}.zip"
