@@ -13,7 +13,7 @@ from django.utils import timezone
 from agent.forge.diff import files as files_of_diff
 from agent.models import Action, Proposal, Recommendation, Review
 from agent.recommender import Constraints, mapped_controls
-from agent.runner import artifact_store, catalogue, forge_address, forge_of
+from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.tools import FILE
 from evidence import ledger
 from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
@@ -234,7 +234,7 @@ def _controls(folder: str, proposal: Proposal) -> list[dict[str, Any]]:
     constraints = Constraints.from_json(proposal.task.constraints)
     coverage = []
     for control in mapped_controls(constraints, catalogue(), result):
-        shown = _files_of(control["artifact"], proposal) if control["artifact"] else []
+        shown = [f"{folder}/{path}" for path in _files_of(control["artifact"], proposal)]
         proved = control["strength"] == "proved here" and shown
         manual = control["strength"] == "organisational upload"
         coverage.append(
@@ -243,7 +243,7 @@ def _controls(folder: str, proposal: Proposal) -> list[dict[str, Any]]:
                 "id": control["id"],
                 "title": control["wording"],
                 "strength": "proved here" if proved else "manual" if manual else "none",
-                "evidence": [{"file": f"{folder}/files/{path}"} for path in shown if proved],
+                "evidence": [{"file": path} for path in shown if proved],
                 "note": "" if proved else f"would need: {control['strength']}",
             }
         )
@@ -251,10 +251,13 @@ def _controls(folder: str, proposal: Proposal) -> list[dict[str, Any]]:
 
 
 def _files_of(artifact: str, proposal: Proposal) -> list[str]:
-    """Files of the pull request that an artifact of the control mapping stands for."""
+    """What an artifact of the control mapping stands for, as paths below the pull request."""
+    if artifact == "pull request review":
+        return ["review.json"]
     names = proposal.task.artifacts.filter(name__startswith=FILE).values_list("name", flat=True)
-    wanted = ("docs/adr/",) if artifact == "adr" else (f"docs/stack/{artifact}",)
-    return [path for name in names if (path := name.removeprefix(FILE)).startswith(wanted)]
+    wanted = "docs/adr/" if artifact == "adr" else f"docs/stack/{artifact}"
+    paths = [name.removeprefix(FILE) for name in names]
+    return [f"files/{path}" for path in paths if artifact and path.startswith(wanted)]
 
 
 def _story(proposal: Proposal) -> dict[str, Any]:

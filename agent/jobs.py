@@ -25,11 +25,13 @@ def advance_task(task_id: str) -> None:
 
 @shared_task(tenantless=True)
 def resume_stalled() -> None:
-    """Queue every task that is not finished and that nobody has worked on for a while."""
+    """Queue every task and pack that is not finished and that nobody has touched for a while."""
     for tenant_id in tenants_with_work("stalled"):
         with tenant_scope(scope_of_tenant(tenant_id)):
-            for task_id in upkeep.stalled():
+            for task_id in upkeep.stalled_tasks():
                 advance_task.delay(str(task_id))
+            for pack_id in upkeep.stalled_packs():
+                build_pack.delay(str(pack_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
@@ -44,7 +46,7 @@ def refresh_proposal(proposal_id: str) -> None:
     upkeep.refresh(UUID(proposal_id))
 
 
-@shared_task(queue="evidence", autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
 def build_pack(pack_id: str) -> None:
     """Build one evidence pack; runs where the signing keys are."""
     if settings.KEYS_DIR is None:

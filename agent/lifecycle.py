@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db import transaction
 
+from agent import queue
 from agent.errors import IllegalMove, StaleDigest
-from agent.jobs import advance_task, build_pack, publish_review
 from agent.models import Action, Draft, Proposal, Repository, Review, Task
 from agent.recommender import BadConstraints, Constraints
-from agent.runner import catalogue
+from agent.places import catalogue
 from authz.change import change
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -131,13 +131,13 @@ def export_pack(proposal: Proposal, *, by: Actor) -> Pack:
             run=str(proposal.run_id),
         )
         facts["pack"] = pack.pk
-        transaction.on_commit(partial(build_pack.delay, str(pack.pk)))
+        transaction.on_commit(partial(queue.build_pack, pack.pk))
     return pack
 
 
 def _queue(task: Task) -> None:
     # Only once committed: a worker must never look for a task that is not there yet.
-    transaction.on_commit(partial(advance_task.delay, str(task.pk)))
+    transaction.on_commit(partial(queue.advance_task, task.pk))
 
 
 def _review(
@@ -160,4 +160,4 @@ def _review(
     Review.objects.create(
         proposal=proposal, reviewer=reviewer, verdict=verdict, digest=digest, comment=comment
     )
-    transaction.on_commit(partial(publish_review.delay, str(proposal.pk)))
+    transaction.on_commit(partial(queue.publish_review, proposal.pk))

@@ -72,6 +72,8 @@ class Task(TenantScoped):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
     repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="tasks")
     branch = models.CharField(max_length=200, blank=True)  # where the result goes
+    # Where the branch leaves its base; fixed at the start, so that a resumed task makes the same commit.
+    base_sha = models.CharField(max_length=64, blank=True)
     goal = models.TextField()
     constraints = models.JSONField(default=dict)
     budgets = models.JSONField(default=dict)  # wall_s: seconds from start to result

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from agent.forge import Person
 from agent.models import Repository
-from agent.runner import forge_address, local_forge
+from agent.places import forge_address, local_forge
 from authz.change import change
 from authz.permissions import Permission
 from tenants.actor import Actor

@@ -5,30 +5,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import rfc8785
 import structlog
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from agent import loop, recommender
+from agent import loop
 from agent.digests import proposal_digest
 from agent.errors import Busy, NothingLeftToTry
-from agent.forge import Forge, ForgeRefused, Person
-from agent.forge import Repository as ForgeRepository
-from agent.forge.local import LocalForge
-from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Repository, Task
+from agent.forge import ForgeRefused, Person
+from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Task
+from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
-from agent.recommender import Catalogue, Constraints
+from agent.recommender import Constraints
 from agent.tools import CHECKS, DIFF, FILE, PULL_REQUEST, TOOLS, Bench
 from authz.change import change
 from authz.permissions import Permission
-from evidence.store import Store, Stored, StoreFault
+from evidence.store import Stored, StoreFault
 from tenants.actor import Actor
 from tenants.models import User
 
@@ -53,13 +50,13 @@ def advance(task_id: UUID) -> bool:
             _withdraw(task)
             _end(task, S.CANCELLED, f"{task.cancel_asked_by} cancelled it", by=by)
             return False
-        if task.state == S.QUEUED:
-            _start(task, by=by)
-        if task.deadline and timezone.now() > task.deadline:
+        if task.state == S.IN_PROGRESS and task.deadline and timezone.now() > task.deadline:
             spent = f"the time budget of {task.budgets['wall_s']} s is spent"
             _end(task, S.TIMED_OUT, f"{spent}; resuming continues after the last step", by=by)
             return False
         try:
+            if task.state == S.QUEUED:
+                _start(task, by=by)
             _step(task, by)
         except (NothingLeftToTry, ForgeRefused, StoreFault) as error:
             _end(task, S.FAILED, str(error), by=by)
@@ -122,6 +119,7 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
         constraints=Constraints.from_json(task.constraints),
         branch=task.branch,
         base_branch=task.repository.default_branch,
+        base_sha=task.base_sha,
         repository=forge_address(task.repository),
         forge=forge_of(task.repository),
         store=artifact_store(),
@@ -130,37 +128,6 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
         requester=Person(task.owner.name, task.owner.email),
         earlier=earlier,
     )
-
-
-@cache
-def catalogue() -> Catalogue:
-    """The technology catalogue, read once a process."""
-    return recommender.load(settings.CATALOGUE_DIR)
-
-
-@cache
-def artifact_store() -> Store:
-    """Where artifacts lie."""
-    return Store(settings.DATA_DIR / "artifacts")
-
-
-def local_forge() -> LocalForge:
-    """The forge that comes with the product: bare repositories below the data folder."""
-    return LocalForge(settings.DATA_DIR / "forge")
-
-
-def forge_of(repository: Repository) -> Forge:
-    """The code host that a repository lives on."""
-    match repository.forge:
-        case Repository.Forge.LOCAL:
-            return local_forge()
-        case unknown:
-            raise ValueError(f"no forge called {unknown!r}")
-
-
-def forge_address(repository: Repository) -> ForgeRepository:
-    """The repository as the forge knows it."""
-    return ForgeRepository(tenant_id=repository.tenant_id, name=repository.name)
 
 
 @contextmanager
@@ -212,9 +179,12 @@ def _outputs(work: loop.Work) -> dict[str, str]:
 
 
 def _start(task: Task, *, by: Actor) -> None:
+    base_sha = task.base_sha or forge_of(task.repository).head(
+        forge_address(task.repository), task.repository.default_branch
+    )
     with change(by, Permission.TASK_RUN, on=task) as facts:
-        task.move_to(S.IN_PROGRESS, started_at=timezone.now(), reason="")
-        facts["state"] = task.state
+        task.move_to(S.IN_PROGRESS, started_at=timezone.now(), base_sha=base_sha, reason="")
+        facts.update(state=task.state, base_sha=base_sha)
 
 
 def _end(task: Task, state: str, reason: str, *, by: Actor) -> None:

@@ -28,6 +28,7 @@ class Bench:
     constraints: Constraints
     branch: str
     base_branch: str
+    base_sha: str
     repository: Repository
     forge: Forge
     store: Store
@@ -146,11 +147,10 @@ def open_pr(bench: Bench) -> Observation:
         requested_by=bench.requester.name,
         paths=list(bench.files()),
     )
-    base_sha = forge.head(repository, bench.base_branch)
     head_sha = forge.publish(
         repository,
         branch=bench.branch,
-        base_sha=base_sha,
+        base_sha=bench.base_sha,
         changes=bench.files(),
         message=title,
         author=bench.agent,

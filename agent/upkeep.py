@@ -8,19 +8,28 @@ from django.utils import timezone
 from agent.digests import proposal_digest
 from agent.forge import Check
 from agent.models import Proposal, Review, Task
-from agent.runner import artifact_store, forge_address, forge_of
+from agent.places import artifact_store, forge_address, forge_of
 from authz.change import change
 from authz.permissions import Permission
+from evidence.models import Pack
 from tenants.actor import Actor
 from tenants.models import User
 
 STALLED_AFTER = timedelta(seconds=20)
 
 
-def stalled() -> list[UUID]:
+def stalled_tasks() -> list[UUID]:
     """Unfinished tasks of the pinned tenant without a sign of life for STALLED_AFTER."""
     quiet = timezone.now() - STALLED_AFTER
     rows = Task.objects.filter(state__in=Task.RUNNING, touched_at__lt=quiet)
+    return list(rows.values_list("pk", flat=True))
+
+
+def stalled_packs() -> list[UUID]:
+    """Packs of the pinned tenant that were asked for STALLED_AFTER ago and are not built."""
+    quiet = timezone.now() - STALLED_AFTER
+    unfinished = [Pack.State.QUEUED, Pack.State.BUILDING]
+    rows = Pack.objects.filter(state__in=unfinished, created_at__lt=quiet)
     return list(rows.values_list("pk", flat=True))
 
 

@@ -68,6 +68,10 @@ POSTGRES_SETTINGS = {
 }
 
 
+# Servers that this process started; held so that it can take note when one of them ends.
+_spawned: list[subprocess.Popen[str]] = []
+
+
 class CannotStart(Exception):
     """A server cannot be started or stopped; the message says why and what to do."""
 
@@ -604,6 +608,7 @@ def _spawn(
     assert process.stdin is not None
     process.stdin.write(typed)
     process.stdin.close()
+    _spawned.append(process)
     return process
 
 
@@ -669,6 +674,7 @@ def _stop_server(server: str, folder: Path, pid_file: str, how: signal.Signals) 
         if time.monotonic() > deadline:
             raise CannotStart(f"{server} (process {pid}) has not stopped in {SECONDS_TO_STOP} s.")
         time.sleep(0.01)
+    _spawned[:] = [process for process in _spawned if process.poll() is None]
 
 
 def _explained(error: OSError, home: Path) -> CannotStart:

@@ -345,8 +345,9 @@ def _run(
 
 def _reason(command: list[str], output: str) -> str:
     said = output.lower()
-    name = next((Path(part).name for part in command if part in ("apt-get", "pip")), "")
-    name = name or Path(command[0]).name
+    name = Path(command[0]).name
+    if name.startswith(("python", "sudo")):  # they only run what is meant
+        name = next((part for part in command if part in ("apt-get", "pip", "venv")), name)
     last = "\n".join(f"    {line}" for line in output.strip().splitlines()[-6:])
     if any(words in said for words in DISK_WORDS):
         return f"The disk is full: {name} could not write. Make room, then run this again.\n{last}"

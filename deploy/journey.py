@@ -19,14 +19,10 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 CHECKOUT = Path(__file__).resolve().parent.parent
 VERIFIER = CHECKOUT / "evidence" / "verifier"
 
 REQUESTER, COUNTERSIGNER, AUDITOR = "Ada Lindqvist", "Lin Zhao", "Iris Marchetti"
-# The requests that the recommendation form offers; the first is the one the product was built for.
-EXAMPLES = CHECKOUT / "schemas" / "catalog" / "examples.yaml"
 SECONDS_TO_WAIT = 120
 
 
@@ -131,7 +127,9 @@ def travel(address: str, folder: Path, require_alive: Callable[[], None]) -> Non
     for person in (requester, countersigner, auditor):
         person.sign_in()
 
-    request = yaml.safe_load(EXAMPLES.read_text())[0]
+    # The first example that the form offers is the request the product was built for.
+    request = requester.read("/recommendations/examples")[0]
+    request["repository"] = requester.read("/repositories")["items"][0]["id"]
     print(f"\n{REQUESTER} files: {request['title']}", flush=True)
     task = requester.post("/recommendations", request)
     task = _finished_task(requester, task["id"], require_alive)
@@ -143,15 +141,15 @@ def travel(address: str, folder: Path, require_alive: Callable[[], None]) -> Non
     signed = countersigner.post(
         f"/proposals/{proposal['id']}/countersignature", {"digest": proposal["digest"]}
     )
-    if signed["state"] != "countersigned":
-        raise Broken(f"the proposal is {signed['state']} after {COUNTERSIGNER}'s countersignature")
+    if signed["verdict"] != "countersigned":
+        raise Broken(f"the answer is {signed['verdict']} after {COUNTERSIGNER}'s countersignature")
     print(f"{COUNTERSIGNER} countersigns {proposal['digest'][:16]}", flush=True)
 
     pack = auditor.post(f"/proposals/{proposal['id']}/packs", {})
     pack = _ready_pack(auditor, pack["id"], require_alive)
     archive, key = folder / f"pack-{pack['id']}.zip", folder / "acme.vkey"
     archive.write_bytes(auditor.download(f"/packs/{pack['id']}/download"))
-    key.write_text(auditor.download("/log/key").decode().strip() + "\n")
+    key.write_text(auditor.read("/log/key")["vkey"] + "\n")
     print(f"{AUDITOR} fetches the evidence pack\n  {archive}", flush=True)
 
     verdict = _verified(archive, key)
@@ -173,7 +171,7 @@ def _finished_task(
     while time.monotonic() < deadline:
         require_alive()
         task: dict[str, Any] = person.read(f"/recommendations/{task_id}")
-        done = [step for step in task["steps"] if step["status"] == "done"]
+        done = [step for step in task["actions"] if step["status"] == "done"]
         for step in done[shown:]:
             print(
                 f"  {step['duration_ms'] / 1000:5.2f} s  {step['tool']}: {step['observation']}",

@@ -156,9 +156,9 @@ def running(home: Path) -> Iterator[tuple[str, list[Part]]]:
 
 def _prepare_data(values: dict[str, str]) -> None:
     print("Bringing the database up to date", flush=True)
-    _manage(values | {"DATABASE_ROLE": "owner"}, "bootstrap", quiet=True)
-    kept = {name: value for name, value in values.items() if name not in WITHHELD}
-    _manage(kept, "demo_data", quiet=False)
+    as_owner = values | {"DATABASE_ROLE": "owner"}
+    _manage(as_owner, "bootstrap", quiet=True)
+    _manage(as_owner, "demo_data", quiet=False)
 
 
 def _manage(values: dict[str, str], command: str, *, quiet: bool) -> None:

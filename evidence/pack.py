@@ -278,6 +278,8 @@ def _report(
         for check in _read_json(contents, path)["checks"]
     ]
     controls = _read_json(contents, "controls/coverage.json")["controls"]
+    approvals = _read_json(contents, "access/approvals.json")["approvals"]
+    folders = _pull_request_folders(contents)
     digests = _manifest(contents)["files"]
     return {
         "format": REPORT_FORMAT,
@@ -299,11 +301,16 @@ def _report(
         },
         "timeline": log.timeline,
         "timeline_omitted": len(log.indexes) - len(log.timeline),
-        "pull_requests": [
-            _pull_request_row(folder, contents) for folder in _pull_request_folders(contents)
-        ],
+        "totals": {
+            "pull_requests": len(folders),
+            "checks": len(checks),
+            "checks_passed": sum(check["status"] == "passed" for check in checks),
+            "decisions": len(approvals),
+            "controls": len(controls),
+        },
+        "pull_requests": [_pull_request_row(folder, contents) for folder in folders],
         "checks": {"by_status": _tally(checks, "status"), "list": checks},
-        "countersignatures": _read_json(contents, "access/approvals.json")["approvals"],
+        "countersignatures": approvals,
         "controls": {"by_strength": _tally(controls, "strength"), "list": controls},
         "files": [
             {"path": path, **digests[path]}

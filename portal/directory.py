@@ -9,6 +9,7 @@ from authz.decisions import may, require, visible
 from authz.models import Grant
 from authz.people import AsTenant
 from authz.permissions import Permission
+from authz.roles import Role
 from tenants.actor import Actor
 from tenants.models import Membership, Project, User
 
@@ -49,3 +50,12 @@ def project_seen_by(actor: Actor, project_id: UUID | None) -> Project | None:
     if project_id is None:
         return None
     return get_object_or_404(projects_seen_by(actor), pk=project_id)
+
+
+def tenant_admins() -> QuerySet[User]:
+    """Active people who can change roles here, by name."""
+    return User.objects.filter(
+        kind=User.Kind.HUMAN,
+        membership__state=Membership.State.ACTIVE,
+        grants__role=Role.TENANT_ADMIN,
+    ).order_by("name")

@@ -5,7 +5,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 
-from agent.runner import artifact_store
+from agent.places import artifact_store
 from authz.decisions import require, visible
 from authz.errors import Conflict
 from authz.permissions import Permission

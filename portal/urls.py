@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from portal.api import api
-from portal.pages import health, proposals, recommendations
+from portal.pages import health, home, ledger, packs, people, proposals, recommendations
 from portal.signin import demo
 
 handler404 = "portal.errors.not_found"
@@ -15,6 +15,17 @@ urlpatterns = [
     path("readyz", health.ready, name="ready"),
     path("signin/", demo.signin, name="signin"),
     path("signout/", demo.signout, name="signout"),
+    path("", home.home, name="home"),
+    path("audit/", ledger.listing, name="ledger"),
+    path("audit/entries.csv", ledger.export, name="ledger-csv"),
+    path("audit/<int:index>/", ledger.entry, name="entry"),
+    path("proposals/<uuid:proposal_id>/packs/", packs.create, name="pack-create"),
+    path("packs/", packs.listing, name="packs"),
+    path("packs/<uuid:pack_id>/", packs.detail, name="pack"),
+    path("packs/<uuid:pack_id>/download/", packs.download, name="pack-download"),
+    path("people/", people.listing, name="people"),
+    path("people/<uuid:user_id>/roles/", people.roles, name="person-roles"),
+    path("people/<uuid:user_id>/remove/", people.remove, name="person-remove"),
     path("recommendations/", recommendations.listing, name="recommendations"),
     path("recommendations/new/", recommendations.new, name="recommendation-new"),
     path("recommendations/new/draft/", recommendations.draft, name="recommendation-draft"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.recommender.catalogue import Catalogue
 from agent.recommender.constraints import Constraints
+from agent.recommender.figures import risk_sentence
 from agent.recommender.markdown import bullets, document, escaped, fact_ids, table
 
 GOOD, BAD = 0.65, 0.4
@@ -46,8 +47,7 @@ def adr(
             bullets(_drivers(catalogue, layer)),
             "## Considered Options",
             bullets(
-                [row["name"] for row in shown]
-                or ["None: every option was ruled out, see below"]
+                [row["name"] for row in shown] or ["None: every option was ruled out, see below"]
             ),
             _ruled_out(catalogue, layer),
             "## Decision Outcome",
@@ -56,8 +56,8 @@ def adr(
             _figures(shown),
             *(block for row in shown for block in _option(catalogue, row)),
             "## More Information",
-            "Every option is ranked in [options](../stack/options.md), the tests to write first are "
-            "in the [test plan](../stack/test-plan.md), the way back is in "
+            "Every option is ranked in [options](../stack/options.md), the tests to write first "
+            "are in the [test plan](../stack/test-plan.md), the way back is in "
             "[rollback](../stack/rollback.md). Sources of the fact ids: "
             "[recommendation.json](../stack/recommendation.json). "
             f"Request {escaped(request_id)}, catalogue {catalogue.digest[:12]}.",
@@ -158,7 +158,7 @@ def _figures(shown: list[Mapping[str, Any]]) -> str:
             (
                 row["name"],
                 *(figure["text"] for figure in row["figures"][:2]),
-                "; ".join(figure["text"] for figure in row["figures"][2:]),
+                risk_sentence(row["figures"]),
                 fact_ids(fact for figure in row["figures"] for fact in figure["facts"]),
             )
             for row in shown

@@ -77,9 +77,7 @@ class Fact:
             return "not applicable" if self.state == "n/a" else self.state
         if isinstance(self.value, bool):
             return "yes" if self.value else "no"
-        number = (
-            f"{self.value:,}" if isinstance(self.value, int) else f"{self.value}"
-        )
+        number = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value}"
         return f"{number} {self.unit}" if self.unit and self.unit != "date" else number
 
 

@@ -132,7 +132,8 @@ def _items(value: Any) -> tuple[str, ...]:
         name = " ".join(item.split())
         if len(name) > MAXIMUM_ITEM_LENGTH:
             raise ValueError(
-                f"Expected names of at most {MAXIMUM_ITEM_LENGTH} characters; shorten “{name[:20]}…”."
+                f"Expected names of at most {MAXIMUM_ITEM_LENGTH} characters; "
+                f"shorten “{name[:20]}…”."
             )
         if any(character in name for character in "|<>`[]{}\\") or not name.isprintable():
             raise ValueError(f"“{name}” is not a name; use letters, digits, dots and dashes.")
@@ -218,7 +219,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 def _unknown_names(read: Mapping[str, Any], catalogue: Catalogue) -> dict[str, str]:
     """What in the request names nothing the catalogue knows, with the nearest name that exists."""
-    technologies = {name for tech in catalogue.technologies.values() for name in (tech.id,)}
+    technologies = set(catalogue.technologies)
     allowed = {
         "layers": {layer.id for layer in catalogue.layers},
         "priorities": set(catalogue.criteria),

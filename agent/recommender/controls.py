@@ -20,7 +20,7 @@ STRENGTHS = {
 def control_mapping(
     constraints: Constraints, catalogue: Catalogue, scored: Mapping[str, Any]
 ) -> bytes:
-    """One table per standard: control, what of the stack speaks to it, and how strong the proof is."""
+    """One table per standard: control, the stack items that speak to it, strength of proof."""
     mapped = mapped_controls(constraints, catalogue, scored)
     blocks = [
         "# Control mapping",

@@ -1,4 +1,4 @@
-"""The second step: options that cannot be taken, each with the constraint and the fact that say so."""
+"""The second step: options ruled out, each by a named constraint resting on a named fact."""
 
 from __future__ import annotations
 
@@ -209,9 +209,7 @@ def _licence(
     if fact.state != "known":
         yield _unknown(technology, "licence_policy", fact, "its licence")
         return
-    if licences.permitted(
-        licences.restriction(str(fact.value), catalogue.licence_classes), policy
-    ):
+    if licences.permitted(licences.restriction(str(fact.value), catalogue.licence_classes), policy):
         return
     if technology.kind == "service" and policy != "osi_only":
         # Nothing of a service is shipped, so its terms are a matter for a person, not a rule.
@@ -233,9 +231,7 @@ def _licence(
     )
 
 
-def _support(
-    constraints: Constraints, technology: Technology, today: dt.date
-) -> Iterator[Finding]:
+def _support(constraints: Constraints, technology: Technology, today: dt.date) -> Iterator[Finding]:
     end = technology.facts["latest_cycle_eol"]
     if end.state == "n/a":
         return
@@ -361,9 +357,7 @@ def _latency(
     )
 
 
-def _assurance(
-    constraints: Constraints, layer: Layer, technology: Technology
-) -> Iterator[Finding]:
+def _assurance(constraints: Constraints, layer: Layer, technology: Technology) -> Iterator[Finding]:
     if "slsa_l3" in constraints.compliance:
         fact = technology.facts["assurance.provenance"]
         if fact.state == "unknown":

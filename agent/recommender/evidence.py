@@ -60,9 +60,7 @@ def retrieve(constraints: Constraints, catalogue: Catalogue, today: dt.date) -> 
         "catalogue": catalogue.digest,
         "today": today.isoformat(),
         "asked_for": asked_for(constraints, catalogue),
-        "unrecognised": [
-            name for name in constraints.already_run if catalogue.find(name) is None
-        ],
+        "unrecognised": [name for name in constraints.already_run if catalogue.find(name) is None],
         "layers": {
             layer.id: {"options": _options(layer, catalogue, today)}
             for layer in layers_in_scope(constraints, catalogue)
@@ -85,9 +83,7 @@ def asked_for(constraints: Constraints, catalogue: Catalogue) -> list[dict[str, 
     text += " " + " ".join(target.replace("_", " ") for target in constraints.compliance)
     found = []
     for capability in catalogue.capabilities.values():
-        words = [
-            word for word in capability.words if re.search(rf"\b{re.escape(word)}", text)
-        ]
+        words = [word for word in capability.words if re.search(rf"\b{re.escape(word)}", text)]
         if words:
             found.append({"capability": capability.id, "words": words})
     return found
@@ -118,9 +114,7 @@ def _options(layer: Layer, catalogue: Catalogue, today: dt.date) -> list[dict[st
                 "facts": [fact.id for fact in known],
                 "due": [fact.id for fact in known if fact.is_due(today)],
                 "stale": [fact.id for fact in known if fact.is_stale(today)],
-                "unknown": [
-                    fact.id for fact in facts if fact.state in ("unknown", "unreachable")
-                ],
+                "unknown": [fact.id for fact in facts if fact.state in ("unknown", "unreachable")],
             }
         )
     return options

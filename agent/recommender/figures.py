@@ -13,6 +13,7 @@ HOURS_PER_MONTH = 730
 # Layers whose servers keep the request's data; elsewhere storage is not counted.
 STORES_DATA = ("relational-data", "vector-search")
 ADVISORIES = "advisories_2022_10_to_2024_10"
+RISKS = ("Support", "Known advisories", "Unknown share")
 ADVISORY_WINDOW = "2022-10-10 to 2024-10-10"
 
 
@@ -88,13 +89,22 @@ def risk(
     rows.append(
         _figure(
             "Unknown share",
-            f"{missing:.0%} of the score rests on unknowns; {to_verify} to verify",
+            f"{missing:.0%} of the score rests on unknowns, {to_verify} to verify",
             [technology.facts["name"]],
             round(missing, 4),
             "share",
         )
     )
     return rows
+
+
+def risk_sentence(figures: list[dict[str, Any]]) -> str:
+    """The risk figures of an option on one line, each with its label."""
+    return "; ".join(
+        f"{figure['label'].lower()}: {figure['text']}"
+        for figure in figures
+        if figure["label"] in RISKS
+    )
 
 
 def known_advisories(technology: Technology, today: dt.date) -> dict[str, Any]:

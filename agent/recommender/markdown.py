@@ -9,7 +9,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|~:&$^=@-])")
 
 
 def escaped(text: str, limit: int = 400) -> str:
-    """Text of a person on one line, with every character that means something to Markdown made plain.
+    """Text of a person on one line, with every mark of Markdown made plain.
 
     Longer text is cut at `limit` characters and ends with an ellipsis.
     """

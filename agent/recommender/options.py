@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.recommender.catalogue import Catalogue
 from agent.recommender.constraints import Constraints
+from agent.recommender.figures import risk_sentence
 from agent.recommender.markdown import bullets, document, escaped, fact_ids, table
 
 
@@ -63,9 +64,6 @@ def _layer(catalogue: Catalogue, layer: Mapping[str, Any]) -> list[str]:
 
 def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     figures = {figure["label"]: figure for figure in row["figures"]}
-    risk = "; ".join(
-        figures[label]["text"] for label in ("Support", "Known advisories", "Unknown share")
-    )
     facts = [fact for figure in row["figures"] for fact in figure["facts"]]
     mark = " (dominated)" if row["dominated_by"] else ""
     return (
@@ -74,6 +72,6 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['total'] * 100:.1f}",
         figures["Latency"]["text"],
         figures["Cost"]["text"],
-        risk,
+        risk_sentence(row["figures"]),
         fact_ids(facts),
     )

@@ -10,7 +10,9 @@ from agent.recommender.constraints import Constraints
 from agent.recommender.markdown import document, escaped, fact_ids, table
 
 
-def red_tests_first(constraints: Constraints, catalogue: Catalogue, scored: Mapping[str, Any]) -> bytes:
+def red_tests_first(
+    constraints: Constraints, catalogue: Catalogue, scored: Mapping[str, Any]
+) -> bytes:
     """Concrete test names per layer, in the order to write them, with what each proves."""
     blocks = [
         "# Test plan",
@@ -26,7 +28,11 @@ def red_tests_first(constraints: Constraints, catalogue: Catalogue, scored: Mapp
             table(
                 ("Red test", "File", "Proves"),
                 (
-                    (f"`{test.name}`", f"`{test.file}`", _proves(constraints, test.name, test.proves))
+                    (
+                        f"`{test.name}`",
+                        f"`{test.file}`",
+                        _proves(constraints, test.name, test.proves),
+                    )
                     for test in catalogue.layer(layer["layer"]).tests
                 ),
             ),
@@ -43,8 +49,6 @@ def red_tests_first(constraints: Constraints, catalogue: Catalogue, scored: Mapp
                 )
             )
     return document(blocks)
-
-
 
 
 def _proves(constraints: Constraints, name: str, proves: str) -> str:

@@ -116,7 +116,9 @@ def _evidence(catalogue: Catalogue, scored: Mapping[str, Any]) -> list[str]:
 
 
 def _risk(scored: Mapping[str, Any]) -> list[str]:
-    close = [layer["title"] for layer in scored["layers"] if layer["confidence"]["level"] == "toss-up"]
+    close = [
+        layer["title"] for layer in scored["layers"] if layer["confidence"]["level"] == "toss-up"
+    ]
     open_layers = [layer["title"] for layer in scored["layers"] if layer["winner"] is None]
     to_verify = [
         f"{row['sentence']} (`{row['fact']}`)"
@@ -133,7 +135,9 @@ def _risk(scored: Mapping[str, Any]) -> list[str]:
     if open_layers:
         lines.append(f"No option left, so a person must decide: {', '.join(open_layers)}.")
     if to_verify:
-        lines.append(_folded(f"{len(to_verify)} points to verify before adopting", bullets(to_verify)))
+        lines.append(
+            _folded(f"{len(to_verify)} points to verify before adopting", bullets(to_verify))
+        )
     return lines
 
 

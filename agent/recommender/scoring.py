@@ -75,8 +75,7 @@ def rank_order_centroid(count: int) -> list[float]:
     Source: Barron and Barrett, "Decision quality using ranked attribute weights", 1996.
     """
     return [
-        sum(1 / later for later in range(rank, count + 1)) / count
-        for rank in range(1, count + 1)
+        sum(1 / later for later in range(rank, count + 1)) / count for rank in range(1, count + 1)
     ]
 
 
@@ -97,9 +96,7 @@ def dominator(
 ) -> str | None:
     """The first option that is at least as good everywhere and better somewhere, if any."""
     for name, other in others:
-        if all(other[key] >= own[key] for key in own) and any(
-            other[key] > own[key] for key in own
-        ):
+        if all(other[key] >= own[key] for key in own) and any(other[key] > own[key] for key in own):
             return name
     return None
 
@@ -119,9 +116,9 @@ def tipping_weight(
     if here >= 1:
         return None
     difference = first[criterion] - second[criterion]
-    rest = (
-        sum(weight[key] * (first[key] - second[key]) for key in weight if key != criterion)
-    ) / (1 - here)
+    rest = (sum(weight[key] * (first[key] - second[key]) for key in weight if key != criterion)) / (
+        1 - here
+    )
     if rest == difference:
         return None
     level = rest / (rest - difference)
@@ -229,9 +226,7 @@ def _option(
         },
         "figures": [
             figures.latency(setting.layer, technology, setting.today),
-            figures.monthly_cost(
-                setting.layer, technology, setting.constraints, setting.catalogue
-            ),
+            figures.monthly_cost(setting.layer, technology, setting.constraints, setting.catalogue),
             *figures.risk(technology, setting.today, missing, len(to_verify)),
         ],
         "needs_verification": to_verify,
@@ -345,8 +340,8 @@ def _turns(
                 "from": round(weight[criterion], 6),
                 "to": round(level, 6),
                 "rival": rival,
-                "sentence": f"If “{title}” counted {level:.0%} in place of {weight[criterion]:.0%}, "
-                f"{technologies[rival].name} would draw level.",
+                "sentence": f"If “{title}” counted {level:.0%} in place of "
+                f"{weight[criterion]:.0%}, {technologies[rival].name} would draw level.",
             }
         )
     turns += _unknown_turn(setting, weight, ranked, technologies)
@@ -381,7 +376,9 @@ def _unknown_turn(
         gain = row["missing"] * (1 - setting.catalogue.unknown)
         if row["total"] + gain <= ranked[0]["total"]:
             continue
-        widest = max(weight, key=lambda criterion: row["criteria"][criterion]["missing"] * weight[criterion])
+        widest = max(
+            weight, key=lambda criterion: row["criteria"][criterion]["missing"] * weight[criterion]
+        )
         title = setting.catalogue.criteria[widest].title
         facts = [
             fact

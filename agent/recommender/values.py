@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from agent.recommender import licences
 from agent.recommender.catalogue import Catalogue, Fact, Layer, Technology
@@ -12,6 +13,7 @@ from agent.recommender.constraints import Constraints, plain
 from agent.recommender.elimination import present
 
 MUST, ASKED, ORDINARY = 3.0, 2.0, 1.0
+NEW_PLATFORM = "brings a platform with it that is not there yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def on_curve(anchors: Iterable[tuple[float, float]], x: float) -> float:
     points = list(anchors)
     if x <= points[0][0]:
         return points[0][1]
-    for (left, low), (right, high) in zip(points, points[1:], strict=False):
+    for (left, low), (right, high) in pairwise(points):
         if x <= right:
             return low + (high - low) * (x - left) / (right - left)
     return points[-1][1]
@@ -206,6 +208,8 @@ def _precedent(technology: Technology, setting: Setting) -> Valuation:
     if near:
         names = ", ".join(setting.catalogue.technologies[other].name for other in near)
         return Valuation(0.65, "request", 0.0, facts, f"goes with {names}, which runs already")
+    if _needs_new_platform(technology, setting):
+        return Valuation(0.0, "request", 0.0, (technology.facts["requires"].id,), NEW_PLATFORM)
     return Valuation(0.2, "request", 0.0, facts, "nothing like it runs already")
 
 
@@ -230,16 +234,18 @@ def _operations(technology: Technology, setting: Setting) -> Valuation:
         worth = max(worth, on_curve([(x, y) for x, y in light], 2))
         parts.notes.append("taken as a managed service")
         parts.facts.append(managed.id)
-    if technology.requires and not set(technology.requires) & {
-        *present(setting.constraints, setting.catalogue),
-        *setting.chosen,
-    }:
-        # Whoever adopts it adopts the platform below it as well.
+    if _needs_new_platform(technology, setting):
         worth *= 0.5
-        parts.notes.append("brings a platform with it that is not there yet")
+        parts.notes.append(NEW_PLATFORM)
         parts.facts.append(technology.facts["requires"].id)
     parts.add(worth, burden)
     return parts.valuation()
+
+
+def _needs_new_platform(technology: Technology, setting: Setting) -> bool:
+    """Whether adopting it means adopting a platform below it that is not there yet."""
+    there = {*present(setting.constraints, setting.catalogue), *setting.chosen}
+    return bool(technology.requires) and not there & set(technology.requires)
 
 
 def _judged(criterion: str, name: str) -> Callable[[Technology, Setting], Valuation]:
@@ -266,7 +272,11 @@ def _openness(technology: Technology, setting: Setting) -> Valuation:
         parts.skip(licence)
     lock_in = technology.facts.get("lock_in")
     if lock_in is not None and lock_in.state == "known":
-        parts.add(_curve(setting, "openness", "lock_in", lock_in), lock_in)
+        worth = _curve(setting, "openness", "lock_in", lock_in)
+        if _needs_new_platform(technology, setting):
+            worth *= 0.5
+            parts.notes.append(NEW_PLATFORM)
+        parts.add(worth, lock_in)
     else:
         parts.skip(lock_in)
     return parts.valuation()

@@ -14,6 +14,7 @@ from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import Checkpoint, Entry, LogKey, Payload
 from portal.api.problems import CHANGE, READ, READ_MANY
+from portal.api.text import Text
 from portal.http import PortalRequest
 
 router = Router(tags=["Log"])
@@ -52,7 +53,7 @@ class Entries(Schema):
 class Part(Schema):
     """Which part of the log."""
 
-    run: str = Field("", max_length=36, description="Only entries of this task.")
+    run: Text = Field("", max_length=36, description="Only entries of this task.")
     after: int = Field(-1, ge=-1, lt=2**62, description="Only entries with a higher index.")
     limit: int = Field(200, ge=1, le=1000)
 

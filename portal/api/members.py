@@ -12,6 +12,7 @@ from authz import people
 from authz.roles import Role
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY
+from portal.api.text import Text
 from portal.directory import human, members_seen_by, project_seen_by
 from portal.http import PortalRequest
 from tenants.models import User
@@ -50,8 +51,8 @@ class MemberOut(Schema):
 class MemberIn(Schema):
     """Somebody to admit."""
 
-    email: str = Field(max_length=254, examples=["ada@example.com"])
-    name: str = Field(max_length=200)
+    email: Text = Field(max_length=254, examples=["ada@example.com"])
+    name: Text = Field(max_length=200)
     roles: list[Role]
     project: UUID | None = Field(
         None, description="What project roles are given for; empty: for the whole tenant."

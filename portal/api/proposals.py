@@ -13,7 +13,7 @@ from pydantic import Field
 
 from agent import lifecycle
 from agent.models import Proposal, Review
-from agent.runner import artifact_store
+from agent.places import artifact_store
 from agent.tools import FILE
 from authz.decisions import decide, visible, who_may
 from authz.permissions import Permission
@@ -21,6 +21,7 @@ from evidence.models import Pack
 from portal.api.packs import PackOut
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
+from portal.api.text import Text
 from portal.http import PortalRequest
 
 router = Router(tags=["Proposals"])
@@ -155,8 +156,8 @@ class ProposalDetail(ProposalOut):
 class Decided(Schema):
     """An answer to a proposal."""
 
-    digest: str = Field(description="The proposal's digest as the reviewer read it.")
-    comment: str = Field("", max_length=4000)
+    digest: Text = Field(description="The proposal's digest as the reviewer read it.")
+    comment: Text = Field("", max_length=4000)
 
 
 @router.get("", response={200: Page[ProposalOut], **READ_MANY}, by_alias=False)
@@ -191,7 +192,7 @@ def read_diff(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
     response={200: None, **READ_ONE},
     openapi_extra={"responses": {200: {"content": TEXT}}},
 )
-def read_file(request: PortalRequest, proposal_id: UUID, path: str) -> HttpResponse:
+def read_file(request: PortalRequest, proposal_id: UUID, path: Text) -> HttpResponse:
     """One file of the pull request as the agent wrote it."""
     proposal = _found(request, proposal_id)
     row = get_object_or_404(proposal.task.artifacts, name=FILE + path)

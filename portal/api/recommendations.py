@@ -12,9 +12,11 @@ from pydantic import ConfigDict, Field
 
 from agent import lifecycle
 from agent.models import Action, Plan, Repository, Task
+from agent.recommender import BadConstraints, Constraints
 from agent.recommender.constraints import COMPLIANCE_TARGETS, HOSTING, LICENCE_POLICIES
-from agent.runner import catalogue
+from agent.places import catalogue
 from authz.decisions import visible
+from authz.errors import BadRequest
 from authz.permissions import Permission
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE, Problem
@@ -155,8 +157,13 @@ def file_recommendation(request: PortalRequest, wanted: RecommendationIn) -> Sta
     repository = get_object_or_404(
         visible(request.actor, Permission.REPOSITORY_VIEW, repositories), pk=wanted.repository
     )
+    fields = wanted.dict(exclude={"repository"})
+    try:
+        Constraints.parse(fields, catalogue=catalogue())
+    except BadConstraints as bad:
+        raise BadRequest(bad.errors) from bad
     task = lifecycle.file_recommendation(
-        wanted.dict(exclude={"repository"}),
+        fields,
         repository=repository,
         owner=request.user,
         by=request.actor,

@@ -187,7 +187,9 @@ def _priorities(typed: Typed) -> list[str]:
     ranks: dict[str, str] = typed["ranks"]
     for rank in ranks.values():
         if not rank.strip().isdecimal():
-            raise ValueError(f"“{rank}” is not a rank; expected 1 for what matters most, then 2, 3.")
+            raise ValueError(
+                f"“{rank}” is not a rank; expected 1 for what matters most, then 2, 3."
+            )
     return sorted(ranks, key=lambda criterion: int(ranks[criterion]))
 
 

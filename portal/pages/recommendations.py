@@ -17,7 +17,7 @@ from agent import lifecycle, planner, recommender
 from agent.loop import VERIFY
 from agent.models import Action, Draft, Plan, Proposal, Repository, Task
 from agent.recommender import BadConstraints, Catalogue, Constraints
-from agent.runner import catalogue
+from agent.places import catalogue
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -55,9 +55,7 @@ def listing(request: PortalRequest) -> HttpResponse:
         .select_related("owner", "repository")
         .defer("constraints")
         .annotate(
-            took=ExpressionWrapper(
-                F("finished_at") - F("started_at"), output_field=DurationField()
-            )
+            took=ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
         ),
     )
     wanted = {"state": request.GET.get("state", ""), "q": request.GET.get("q", "").strip()}
@@ -222,9 +220,7 @@ def _keep(request: PortalRequest, typed: forms.Typed, repository: Repository) ->
         previous = {name: said for name, said in kept.items() if name != "previous"}
     fields = {**typed, "previous": previous} if previous else typed
     if fields != kept:
-        lifecycle.save_draft(
-            fields, owner=request.user, repository=repository, by=request.actor
-        )
+        lifecycle.save_draft(fields, owner=request.user, repository=repository, by=request.actor)
 
 
 def _form(
@@ -251,9 +247,7 @@ def _form(
         "usually_s": _usually(request),
         **_summary(typed),
     }
-    return render(
-        request, "recommendations/new.html", context, status=422 if errors else 200
-    )
+    return render(request, "recommendations/new.html", context, status=422 if errors else 200)
 
 
 def _options(*names: str) -> list[tuple[str, str]]:
@@ -277,15 +271,11 @@ def _summary(typed: forms.Typed) -> dict[str, Any]:
     today = timezone.now().date()
     evidence = recommender.retrieve(constraints, known, today)
     sieved = recommender.eliminate(constraints, known, evidence, today)
-    scope = [
-        _layer_row(known, layer_id, sieve) for layer_id, sieve in sieved["layers"].items()
-    ]
+    scope = [_layer_row(known, layer_id, sieve) for layer_id, sieve in sieved["layers"].items()]
     return {
         "read": forms.as_read(constraints, known),
         "wrong": [(name, forms.LABELS.get(name, name), said) for name, said in wrong.items()],
-        "asked_for": [
-            known.capabilities[row["capability"]].title for row in evidence["asked_for"]
-        ],
+        "asked_for": [known.capabilities[row["capability"]].title for row in evidence["asked_for"]],
         "unrecognised": evidence["unrecognised"],
         "scope": scope,
         "candidates": sum(row["options"] for row in scope),

@@ -32,6 +32,8 @@ STATES = {
     "active": ("Active", "circle-check", "green"),
     "suspended": ("Suspended", "player-pause", "yellow"),
     "removed": ("Removed", "user-x", "secondary"),
+    "passed": ("Passed", "circle-check", "green"),
+    "failing": ("Failing", "circle-x", "red"),
     "ok": ("OK", "circle-check", "green"),
     "denied": ("Denied", "ban", "red"),
 }
@@ -91,7 +93,9 @@ def span(length: timedelta | None) -> str:
 @register.simple_tag
 def state(value: str) -> SafeString:
     """A state as word, icon, colour."""
-    word, icon, colour = STATES.get(value, (value.replace("_", " ").capitalize(), "point", "secondary"))
+    word, icon, colour = STATES.get(
+        value, (value.replace("_", " ").capitalize(), "point", "secondary")
+    )
     return format_html(
         '<span class="state text-{}"><i class="ti ti-{}" aria-hidden="true"></i> {}</span>',
         colour,

@@ -1,25 +1,40 @@
-"""A sample evidence pack, built by the product, for tests to verify or to forge."""
+"""A sample evidence pack with a collection of forgeries, each to be rejected for its own reason."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import struct
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha1, sha256
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from evidence.dsse import pull_request_subjects, sign_envelope, statement
+from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
 from evidence.leaf import build_leaf, commitment, payload_bytes
 from evidence.merkle import leaf_hash, tree_root
-from evidence.notes import sign_checkpoint
-from evidence.pack import PackEntry, Scope, build_pack
+from evidence.notes import parse_proof, sign_checkpoint, write_proof
+from evidence.pack import PERIOD_START, PREDICATE_TYPE, PackEntry, Scope, build_pack
+from evidence.report import render_report
 from evidence.signing import KeySigner
+
+VERIFIER = Path(__file__).resolve().parents[2] / "evidence" / "verifier"
+# The verifier is a distribution of its own; the product neither installs nor imports it.
+sys.path.append(str(VERIFIER))
+
+from countersign_verify.checks import Trust, verify  # noqa: E402
+from countersign_verify.findings import Findings  # noqa: E402
+from countersign_verify.keys import parse_key  # noqa: E402
 
 TENANT = UUID("018f2f60-0000-7000-8000-000000000001")
 ORIGIN = f"countersign/acme/{TENANT}"
@@ -308,3 +323,853 @@ def _story() -> dict[str, Any]:
 
 def _json(fields: Mapping[str, Any]) -> bytes:
     return rfc8785.dumps(dict(fields))
+
+
+def verified(
+    pack: bytes,
+    folder: Path,
+    *,
+    keys: Iterable[str] = (),
+    witnesses: Iterable[str] = (),
+    previous: bytes | None = None,
+) -> Findings:
+    """What the verifier finds in `pack`."""
+    path = folder / "pack.zip"
+    path.write_bytes(pack)
+    trust = Trust(
+        keys=[parse_key(key) for key in keys],
+        witnesses=[parse_key(key) for key in witnesses],
+        previous=previous,
+    )
+    return verify(path, trust)
+
+
+def log_key() -> str:
+    """The verifier key of the sample's log, as an auditor holds it."""
+    return signer_named(ORIGIN).vkey
+
+
+def unpacked(pack: bytes) -> dict[str, bytes]:
+    with ZipFile(BytesIO(pack)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def zipped(
+    files: Iterable[tuple[str, bytes]], change: Callable[[ZipInfo], None] = lambda info: None
+) -> bytes:
+    """A ZIP in the pack's own manner, except for what `change` does to an entry."""
+    out = BytesIO()
+    with ZipFile(out, "w") as archive:
+        for name, content in files:
+            info = ZipInfo(name, PERIOD_START)
+            info.external_attr, info.create_system = 0o100644 << 16, 3
+            info.compress_type = ZIP_DEFLATED
+            change(info)
+            archive.writestr(info, content)
+    return out.getvalue()
+
+
+def in_order(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    return sorted(files.items())
+
+
+def sealed(files: Mapping[str, bytes], signer: KeySigner | None = None) -> bytes:
+    """The files with manifest and signature made anew: what somebody with a key can do."""
+    signer = signer or signer_named(ORIGIN)
+    contents = {name: files[name] for name in files if not name.startswith("manifest.")}
+    listed = {
+        name: {"sha256": sha256(content).hexdigest(), "size": len(content)}
+        for name, content in contents.items()
+    }
+    manifest = _json({"format": "countersign-pack/1", "files": listed})
+    origin, size, root = files["log/checkpoint.note"].decode().split("\n")[:3]
+    subjects = [Subject("manifest.json", {"sha256": sha256(manifest).hexdigest()})]
+    subjects += [Subject(name, {"sha256": listed[name]["sha256"]}) for name in sorted(listed)]
+    predicate = {
+        "format": "countersign-pack/1",
+        "tenant": json.loads(files["scope.json"])["tenant"]["id"],
+        "origin": origin,
+        "size": int(size),
+        "root": root,
+    }
+    contents["manifest.json"] = manifest
+    contents["manifest.dsse.json"] = sign_envelope(
+        statement(subjects, PREDICATE_TYPE, predicate), signer
+    )
+    return zipped(in_order(contents))
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """A pack that must be rejected, with the check that must do it and a part of the reason.
+
+    make: from the files of a good pack to the bytes of a bad one.
+    """
+
+    name: str
+    make: Callable[[dict[str, bytes]], bytes]
+    check: str
+    reason: str
+    coverage: str = "selection"
+
+
+def _edited(files: dict[str, bytes], name: str, edit: Callable[[Any], None]) -> dict[str, bytes]:
+    """The files with one JSON document changed in place by `edit`."""
+    fields = json.loads(files[name])
+    edit(fields)
+    return files | {name: _json(fields)}
+
+
+def _with_entry(
+    files: dict[str, bytes], number: int, edit: Callable[[dict[str, Any]], None]
+) -> dict[str, bytes]:
+    """The files with one line of the entries changed; `number` counts lines from 0."""
+    lines = files["log/entries.jsonl"].splitlines()
+    fields = json.loads(lines[number])
+    edit(fields)
+    lines[number] = json.dumps(fields, separators=(",", ":")).encode()
+    return files | {"log/entries.jsonl": b"\n".join(lines) + b"\n"}
+
+
+def _with_leaf(
+    files: dict[str, bytes], number: int, edit: Callable[[bytes], bytes]
+) -> dict[str, bytes]:
+    def change(fields: dict[str, Any]) -> None:
+        fields["leaf"] = b64encode(edit(b64decode(fields["leaf"]))).decode()
+
+    return _with_entry(files, number, change)
+
+
+def _renamed_in_zip(pack: bytes, old: str, new: str) -> bytes:
+    """Another name of the same length, in both headers."""
+    assert len(old) == len(new)
+    return pack.replace(old.encode(), new.encode())
+
+
+def _second_central_header(pack: bytes) -> int:
+    first = pack.index(b"PK\1\2")
+    return pack.index(b"PK\1\2", first + 4)
+
+
+def _patched(pack: bytes, at: int, replacement: bytes) -> bytes:
+    return pack[:at] + replacement + pack[at + len(replacement) :]
+
+
+def _flip_local_date(files: dict[str, bytes]) -> bytes:
+    return _patched(zipped(in_order(files)), 10, struct.pack("<H", 0x1234))
+
+
+def _gap_between_files(files: dict[str, bytes]) -> bytes:
+    """Three bytes that no directory entry owns, with every offset put right."""
+    pack = zipped(in_order(files))
+    directory = pack.index(b"PK\1\2")
+    end = len(pack) - 22
+    moved = _patched(pack, end + 16, struct.pack("<L", directory + 3))
+    return moved[:directory] + b"???" + moved[directory:]
+
+
+def _link(info: ZipInfo) -> None:
+    if info.filename == "known-limits.md":
+        info.external_attr = 0o120777 << 16
+
+
+def _stamped(info: ZipInfo) -> None:
+    info.date_time = (2026, 11, 23, 5, 0, 0)
+
+
+def _commented(info: ZipInfo) -> None:
+    info.extra = struct.pack("<HH", 0x7777, 4) + b"oops"
+
+
+def _other_log(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A checkpoint over the same root, signed by the same key bytes under another name."""
+    note = files["log/checkpoint.note"].decode().split("\n")
+    other = ORIGIN.replace("acme", "umbrella")
+    signed = sign_checkpoint(other, int(note[1]), b64decode(note[2]), signer_named(other))
+    return files | {"log/checkpoint.note": signed.encode()}
+
+
+def _smaller_head(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A genuine, older head: the entries behind it are not under it."""
+    hashes = sample().leaf_hashes[:20]
+    note = sign_checkpoint(ORIGIN, 20, tree_root(hashes), signer_named(ORIGIN))
+    return files | {"log/checkpoint.note": note.encode()}
+
+
+def _swapped_hash(files: dict[str, bytes]) -> dict[str, bytes]:
+    name = "log/proofs/20.tlog-proof"
+    proof = parse_proof(files[name])
+    hashes = (proof.hashes[1], proof.hashes[0], *proof.hashes[2:])
+    return files | {name: write_proof(replace(proof, hashes=hashes)).encode()}
+
+
+def _without_entry(files: dict[str, bytes], number: int) -> dict[str, bytes]:
+    lines = files["log/entries.jsonl"].splitlines(keepends=True)
+    del lines[number]
+    return files | {"log/entries.jsonl": b"".join(lines)}
+
+
+def _statement_about(files: dict[str, bytes], commit: str, diff: bytes) -> dict[str, bytes]:
+    subjects = pull_request_subjects(
+        "acme/storefront", 7, commit=commit, tree=TREE, diff_sha256=sha256(diff).hexdigest()
+    )
+    line = sign_envelope(statement(subjects, "urn:countersign:x", {}), signer_named(ORIGIN))
+    name = f"{FOLDER}/bundle.intoto.jsonl"
+    return files | {name: files[name] + line + b"\n"}
+
+
+def _better_report(report: dict[str, Any]) -> None:
+    report["checks"]["by_status"]["passed"] = 5
+
+
+def _first(rows: str, **changes: Any) -> Callable[[Any], None]:
+    def edit(fields: dict[str, Any]) -> None:
+        fields[rows][0] |= changes
+
+    return edit
+
+
+_DIFF, _FILE = f"{FOLDER}/diff.patch", f"{FOLDER}/files/docs/stack/bom.md"
+_APPROVALS, _CONTROLS = "access/approvals.json", "controls/coverage.json"
+_STRANGER = signer_named(ORIGIN, seed=9)
+_COUNTERSIGNATURE = 5  # its line among the sample's entries
+
+
+def _foreign_leaf(leaf: bytes) -> bytes:
+    return leaf.replace(str(TENANT).encode(), str(UUID(int=5)).encode())
+
+
+FORGERIES = [
+    # What anybody can do to a ZIP.
+    Forgery(
+        "trailing bytes",
+        lambda files: zipped(in_order(files)) + b"\n",
+        "container",
+        "bytes follow the directory",
+    ),
+    Forgery(
+        "second ZIP appended",
+        lambda files: zipped(in_order(files)) + zipped([("report.json", b"{}")]),
+        "container",
+        "the directory does not lie where it should",
+    ),
+    Forgery(
+        "cut off",
+        lambda files: zipped(in_order(files))[:-30],
+        "container",
+        "it is cut off",
+    ),
+    Forgery(
+        "bytes between the files",
+        _gap_between_files,
+        "container",
+        "bytes that belong to no file",
+    ),
+    Forgery(
+        "path traversal",
+        lambda files: _renamed_in_zip(zipped(in_order(files)), "00-README.md", "../README.md"),
+        "container",
+        "leaves its folder",
+    ),
+    Forgery(
+        "absolute path",
+        lambda files: _renamed_in_zip(zipped(in_order(files)), "00-README.md", "/0-README.md"),
+        "container",
+        "leaves its folder",
+    ),
+    Forgery(
+        "backslash path",
+        lambda files: _renamed_in_zip(zipped(in_order(files)), "00-README.md", "00\\README.md"),
+        "container",
+        "systems read differently",
+    ),
+    Forgery(
+        "symbolic link",
+        lambda files: zipped(in_order(files), _link),
+        "container",
+        "not a plain file",
+    ),
+    Forgery(
+        "decompression bomb",
+        lambda files: sealed(files | {"prs/storefront-7/review.json": b" " * (30 << 20) + b"{}"}),
+        "container",
+        "unpacks to more than 200 times",
+    ),
+    Forgery(
+        "understated size",
+        lambda files: _patched(
+            _patched(pack := zipped(in_order(files)), 22, struct.pack("<L", 10)),
+            pack.index(b"PK\1\2") + 24,
+            struct.pack("<L", 10),
+        ),
+        "container",
+        "unpacks to more than it declares",
+    ),
+    Forgery(
+        "same name twice",
+        lambda files: _renamed_in_zip(
+            zipped(in_order(files | {"00-READM2.md": b"another"})), "00-READM2.md", "00-README.md"
+        ),
+        "container",
+        "two files have this name",
+    ),
+    Forgery(
+        "file that is also a folder",
+        lambda files: zipped(in_order(files | {"access": b""})),
+        "container",
+        "also a folder",
+    ),
+    Forgery(
+        "headers that disagree",
+        _flip_local_date,
+        "container",
+        "two headers disagree",
+    ),
+    Forgery(
+        "date in a header",
+        lambda files: zipped(in_order(files), _stamped),
+        "container",
+        "more than a name and sizes",
+    ),
+    Forgery(
+        "extra field in a header",
+        lambda files: zipped(in_order(files), _commented),
+        "container",
+        "more than a name and sizes",
+    ),
+    Forgery(
+        "files out of order",
+        lambda files: zipped(reversed(in_order(files))),
+        "container",
+        "not in order",
+    ),
+    Forgery(
+        "offset to another file",
+        lambda files: _patched(
+            pack := zipped(in_order(files)), _second_central_header(pack) + 42, b"\0\0\0\0"
+        ),
+        "container",
+        "do not follow those of the file before",
+    ),
+    # What anybody can do to the files.
+    Forgery(
+        "swapped file",
+        lambda files: zipped(in_order(files | {"known-limits.md": b"There are none.\n"})),
+        "digest",
+        "not the bytes that were signed",
+    ),
+    Forgery(
+        "entry edited in place",
+        lambda files: zipped(
+            in_order(_with_entry(files, 2, lambda row: row.update(payload=None, salt=None)))
+        ),
+        "digest",
+        "not the bytes that were signed",
+    ),
+    Forgery(
+        "unlisted file",
+        lambda files: zipped(in_order(files | {"prs/storefront-7/extra.md": b"Trust me."})),
+        "manifest",
+        "in the pack, but not listed",
+    ),
+    Forgery(
+        "removed file",
+        lambda files: zipped(
+            in_order({name: files[name] for name in files if not name.endswith("/review.json")})
+        ),
+        "manifest",
+        "listed, but missing",
+    ),
+    Forgery(
+        "manifest stripped of its signature",
+        lambda files: zipped(
+            in_order({name: files[name] for name in files if name != "manifest.dsse.json"})
+        ),
+        "manifest",
+        "is missing",
+    ),
+    Forgery(
+        "manifest and file changed together",
+        lambda files: zipped(
+            in_order(
+                files
+                | {"manifest.dsse.json": files["manifest.dsse.json"]}
+                | {
+                    name: content
+                    for name, content in unpacked(
+                        sealed(files | {"known-limits.md": b"There are none.\n"}, _STRANGER)
+                    ).items()
+                    if name in ("manifest.json", "known-limits.md")
+                }
+            )
+        ),
+        "signature",
+        "not the manifest that was signed",
+    ),
+    Forgery(
+        "key listed twice in the manifest",
+        lambda files: zipped(
+            in_order(
+                files
+                | {
+                    "manifest.json": files["manifest.json"].replace(
+                        b'{"files":{', b'{"files":{},"files":{', 1
+                    )
+                }
+            )
+        ),
+        "json",
+        "appears twice",
+    ),
+    Forgery(
+        "envelope respelled",
+        lambda files: zipped(
+            in_order(files | {"manifest.dsse.json": files["manifest.dsse.json"] + b"\n"})
+        ),
+        "signature",
+        "unusual spelling",
+    ),
+    Forgery(
+        "signed again by a stranger",
+        lambda files: sealed(
+            files
+            | {"known-limits.md": b"There are none.\n"}
+            | {"keys/log.vkey": f"{_STRANGER.vkey}\n".encode()},
+            _STRANGER,
+        ),
+        "signature",
+        "which is not the pinned one",
+    ),
+    Forgery(
+        "stranger's signature under the right key id",
+        lambda files: zipped(
+            in_order(
+                files
+                | _edited(
+                    files, "manifest.dsse.json", lambda row: row["signatures"][0].update(
+                        sig=b64encode(_STRANGER.sign(b"anything")).decode()
+                    )
+                )
+            )
+        ),
+        "signature",
+        "does not fit the contents",
+    ),
+    # What somebody can do who holds the key of the log: the contents must still agree.
+    Forgery(
+        "stranger's key listed as the log's",
+        lambda files: sealed(files | {"keys/log.vkey": f"{_STRANGER.vkey}\n".encode()}),
+        "signature",
+        "is not the key that signed the pack",
+    ),
+    Forgery(
+        "duplicated JSON key",
+        lambda files: sealed(
+            files
+            | {_APPROVALS: files[_APPROVALS].replace(b'{"approvals"', b'{"approvals":[],"approvals"')}
+        ),
+        "json",
+        "appears twice",
+    ),
+    Forgery(
+        "integer that readers round differently",
+        lambda files: sealed(
+            files | {f"{FOLDER}/review.json": b'{"verdict":9007199254740993}'}
+        ),
+        "json",
+        "too wide",
+    ),
+    Forgery(
+        "not a number",
+        lambda files: sealed(files | {f"{FOLDER}/agent-run.jsonl": b'{"cost":NaN}\n'}),
+        "json",
+        "not a JSON number",
+    ),
+    Forgery(
+        "lone surrogate",
+        lambda files: sealed(files | {f"{FOLDER}/review.json": b'{"verdict":"\\ud800"}'}),
+        "json",
+        "surrogates not allowed",
+    ),
+    Forgery(
+        "file without a place",
+        lambda files: sealed(files | {"readme.exe": b"MZ"}),
+        "manifest",
+        "no place in a pack",
+    ),
+    Forgery(
+        "checkpoint of another tenant",
+        lambda files: sealed(_other_log(files)),
+        "checkpoint",
+        "is not signed by",
+    ),
+    Forgery(
+        "checkpoint with another size",
+        lambda files: sealed(
+            files | {"log/checkpoint.note": files["log/checkpoint.note"].replace(b"\n41\n", b"\n42\n")}
+        ),
+        "checkpoint",
+        "does not fit",
+    ),
+    Forgery(
+        "scope of another tenant",
+        lambda files: sealed(
+            _edited(files, "scope.json", lambda row: row["tenant"].update(slug="umbrella"))
+        ),
+        "scope",
+        "do not belong together",
+    ),
+    Forgery(
+        "scope wider than its entries",
+        lambda files: sealed(_edited(files, "scope.json", lambda row: row.update({"from": 0}))),
+        "entries",
+        "does not span",
+    ),
+    Forgery(
+        "entry of another tenant",
+        lambda files: sealed(_with_leaf(files, 1, _foreign_leaf)),
+        "entries",
+        "belongs to another tenant",
+    ),
+    Forgery(
+        "changed leaf",
+        lambda files: sealed(_with_leaf(files, 0, lambda leaf: leaf.replace(b"ada", b"bob"))),
+        "inclusion",
+        "does not lead to the root",
+    ),
+    Forgery(
+        "leaf with a key twice",
+        lambda files: sealed(
+            _with_leaf(files, 0, lambda leaf: leaf.replace(b'"v":1', b'"v":1,"v":1'))
+        ),
+        "entries",
+        "appears twice",
+    ),
+    Forgery(
+        "leaf with a key twice, spaced so that a count of colons is right",
+        lambda files: sealed(
+            _with_leaf(files, 0, lambda leaf: leaf.replace(b'"v":1', b'"v" :1,"v":1'))
+        ),
+        "entries",
+        "appears twice",
+    ),
+    Forgery(
+        "leaf with one more field",
+        lambda files: sealed(
+            _with_leaf(files, 0, lambda leaf: leaf.replace(b'"v":1', b'"v":1,"w":1'))
+        ),
+        "entries",
+        "other fields",
+    ),
+    Forgery(
+        "leaf with an unknown phase",
+        lambda files: sealed(
+            _with_leaf(files, 0, lambda leaf: leaf.replace(b'"decision","policy"', b'"done","policy"'))
+        ),
+        "entries",
+        "malformed: phase",
+    ),
+    Forgery(
+        "leaf that is too long",
+        lambda files: sealed(
+            _with_leaf(files, 0, lambda leaf: leaf.replace(b"task.submit", b"x" * 65_535))
+        ),
+        "entries",
+        "a leaf of",
+    ),
+    Forgery(
+        "changed payload",
+        lambda files: sealed(
+            _with_entry(
+                files, 0, lambda row: row.update(payload=b64encode(b'{"goal":"another"}').decode())
+            )
+        ),
+        "entries",
+        "not what it commits to",
+    ),
+    Forgery(
+        "changed salt",
+        lambda files: sealed(_with_entry(files, 0, lambda row: row.update(salt="00" * 32))),
+        "entries",
+        "not what it commits to",
+    ),
+    Forgery(
+        "payload where there was none",
+        lambda files: sealed(
+            _with_entry(files, 1, lambda row: row.update(payload="e30=", salt="00" * 32))
+        ),
+        "entries",
+        "a payload that its leaf does not name",
+    ),
+    Forgery(
+        "payload without its salt",
+        lambda files: sealed(_with_entry(files, 0, lambda row: row.update(salt=None))),
+        "entries",
+        "malformed",
+    ),
+    Forgery(
+        "line with a fifth key",
+        lambda files: sealed(_with_entry(files, 0, lambda row: row.update(note="x"))),
+        "entries",
+        "malformed",
+    ),
+    Forgery(
+        "entries cut off in a line",
+        lambda files: sealed(files | {"log/entries.jsonl": files["log/entries.jsonl"][:-9]}),
+        "entries",
+        "cut off",
+    ),
+    Forgery(
+        "no entries",
+        lambda files: sealed(files | {"log/entries.jsonl": b""}),
+        "entries",
+        "holds no entry",
+    ),
+    Forgery(
+        "entries in another order",
+        lambda files: sealed(
+            files
+            | {
+                "log/entries.jsonl": b"".join(
+                    reversed(files["log/entries.jsonl"].splitlines(keepends=True))
+                )
+            }
+        ),
+        "entries",
+        "does not follow",
+    ),
+    Forgery(
+        "removed entry",
+        lambda files: sealed(_without_entry(files, 2)),
+        "inclusion",
+        "has a proof, but is absent",
+    ),
+    Forgery(
+        "entry without a proof",
+        lambda files: sealed(
+            {name: files[name] for name in files if name != "log/proofs/17.tlog-proof"}
+        ),
+        "inclusion",
+        "has no proof",
+    ),
+    Forgery(
+        "changed proof",
+        lambda files: sealed(_swapped_hash(files)),
+        "inclusion",
+        "does not lead to the root",
+    ),
+    Forgery(
+        "proof of another entry",
+        lambda files: sealed(
+            files | {"log/proofs/20.tlog-proof": files["log/proofs/17.tlog-proof"]}
+        ),
+        "inclusion",
+        "for another entry",
+    ),
+    Forgery(
+        "older head that the entries are not under",
+        lambda files: sealed(_smaller_head(files)),
+        "inclusion",
+        "another head",
+    ),
+    Forgery(
+        "range with an entry removed",
+        lambda files: sealed(_without_entry(files, 8)),
+        "inclusion",
+        "the head covers 41",
+        "range",
+    ),
+    Forgery(
+        "range with its end cut off",
+        lambda files: sealed(
+            _edited(_without_entry(files, 40), "scope.json", lambda row: row.update(to=39))
+        ),
+        "inclusion",
+        "holds 40 entries",
+        "range",
+    ),
+    Forgery(
+        "range with an entry rewritten",
+        lambda files: sealed(_with_leaf(files, 8, lambda leaf: leaf.replace(b"note", b"nope"))),
+        "inclusion",
+        "does not lead to the signed root",
+        "range",
+    ),
+    Forgery(
+        "mismatched diff",
+        lambda files: sealed(files | {_DIFF: files[_DIFF].replace(b"18", b"17")}),
+        "pull request",
+        "is not the diff of this pull request",
+    ),
+    Forgery(
+        "file of the pull request changed",
+        lambda files: sealed(files | {_FILE: files[_FILE].replace(b"18", b"17")}),
+        "pull request",
+        "is not the file that the pull request lists",
+    ),
+    Forgery(
+        "file and list changed, but not the diff",
+        lambda files: sealed(
+            _edited(
+                files | {_FILE: b"# Nothing\n"},
+                f"{FOLDER}/pull-request.json",
+                lambda row: row["files"][1].update(
+                    sha256=sha256(b"# Nothing\n").hexdigest(), size=10
+                ),
+            )
+        ),
+        "pull request",
+        "is not what the diff leads to",
+    ),
+    Forgery(
+        "file that no pull request lists",
+        lambda files: sealed(files | {f"{FOLDER}/files/backdoor.py": b"import os\n"}),
+        "pull request",
+        "not in the pull request",
+    ),
+    Forgery(
+        "file of the diff left out of the list",
+        lambda files: sealed(
+            _edited(
+                {name: files[name] for name in files if name != _FILE},
+                f"{FOLDER}/pull-request.json",
+                lambda row: row["files"].pop(),
+            )
+        ),
+        "pull request",
+        "disagrees with the file list on docs/stack/bom.md",
+    ),
+    Forgery(
+        "statement about another commit",
+        lambda files: sealed(_statement_about(files, "ff" * 20, files[_DIFF])),
+        "pull request",
+        "another commit",
+    ),
+    Forgery(
+        "statement about another diff",
+        lambda files: sealed(_statement_about(files, HEAD, b"")),
+        "pull request",
+        "another diff",
+    ),
+    Forgery(
+        "statement by a stranger",
+        lambda files: sealed(
+            files
+            | {
+                f"{FOLDER}/bundle.intoto.jsonl": sign_envelope(
+                    statement([Subject("x", {"sha256": "00"})], "urn:x", {}), _STRANGER
+                )
+                + b"\n"
+            }
+        ),
+        "signature",
+        "not the pinned one",
+    ),
+    Forgery(
+        "countersignature that is not among the entries",
+        lambda files: sealed(_edited(files, _APPROVALS, _first("approvals", entry=21))),
+        "approvals",
+        "not among the entries",
+    ),
+    Forgery(
+        "countersignature of an agent",
+        lambda files: sealed(_edited(files, _APPROVALS, _first("approvals", entry=9))),
+        "approvals",
+        "not made by a person",
+    ),
+    Forgery(
+        "countersignature under another name",
+        lambda files: sealed(
+            _edited(
+                files, _APPROVALS, _first("approvals", person={"id": "bo", "name": "Bo Peep"})
+            )
+        ),
+        "approvals",
+        "another person",
+    ),
+    Forgery(
+        "countersignature at another time",
+        lambda files: sealed(
+            _edited(files, _APPROVALS, _first("approvals", at="2026-11-23T05:00:00.000000Z"))
+        ),
+        "approvals",
+        "another time",
+    ),
+    Forgery(
+        "countersignature of another diff",
+        lambda files: sealed(_edited(files, _APPROVALS, _first("approvals", diff_sha256="00" * 32))),
+        "approvals",
+        "another diff",
+    ),
+    Forgery(
+        "refusal told of another diff than it was",
+        lambda files: sealed(
+            _edited(
+                files, _APPROVALS, _first("approvals", decision="refused", diff_sha256="00" * 32)
+            )
+        ),
+        "approvals",
+        "was made on another diff",
+    ),
+    Forgery(
+        "control that points to an entry elsewhere",
+        lambda files: sealed(_edited(files, _CONTROLS, _first("controls", evidence=[{"entry": 4}]))),
+        "controls",
+        "points to entry 4",
+    ),
+    Forgery(
+        "control that points to a file elsewhere",
+        lambda files: sealed(
+            _edited(files, _CONTROLS, _first("controls", evidence=[{"file": "prs/x-1/y"}]))
+        ),
+        "controls",
+        "points to file prs/x-1/y",
+    ),
+    Forgery(
+        "control without evidence",
+        lambda files: sealed(_edited(files, _CONTROLS, _first("controls", evidence=[]))),
+        "controls",
+        "without evidence",
+    ),
+    Forgery(
+        "report with a better figure",
+        lambda files: sealed(_edited(files, "report.json", _better_report)),
+        "report",
+        "report.json, checks: differs",
+    ),
+    Forgery(
+        "report with a figure of another type",
+        lambda files: sealed(
+            files
+            | {"report.json": files["report.json"].replace(b'"entries":7,', b'"entries":7.0,')}
+        ),
+        "report",
+        "report.json, log: differs",
+    ),
+    Forgery(
+        "report that leaves out an entry",
+        lambda files: sealed(_edited(files, "report.json", lambda row: row["timeline"].pop())),
+        "report",
+        "report.json, timeline: differs",
+    ),
+    Forgery(
+        "PDF of a better report",
+        lambda files: sealed(files | {"00-report.pdf": _better_pdf(files)}),
+        "report",
+        "another report than report.json",
+    ),
+    Forgery(
+        "PDF without its attachment",
+        lambda files: sealed(
+            files | {"00-report.pdf": files["00-report.pdf"].replace(b"EmbeddedFile", b"EmbeddedFolk")}
+        ),
+        "report",
+        "carries 0 files",
+    ),
+]
+
+
+def _better_pdf(files: dict[str, bytes]) -> bytes:
+    report = json.loads(files["report.json"])
+    _better_report(report)
+    return render_report(report, _json(report))

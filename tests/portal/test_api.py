@@ -73,9 +73,7 @@ READS = [
 
 
 @pytest.mark.parametrize(("path", "may", "needs"), READS)
-def test_reading_is_for_members_who_may(
-    acme, globex, proposal, sign_in, entries, path, may, needs
-):
+def test_reading_is_for_members_who_may(acme, globex, proposal, sign_in, entries, path, may, needs):
     with tenant_scope(acme.scope):
         pack = pack_of(proposal)
         sealed()
@@ -152,7 +150,9 @@ def test_a_developer_files_follows_and_cancels_a_recommendation(acme, sign_in, e
         repository = repository_in(acme.project)
     bo = sign_in(acme, "bo")
 
-    filed = call(bo, "post", "/recommendations", {"repository": str(repository.pk), "title": "Shop"})
+    filed = call(
+        bo, "post", "/recommendations", {"repository": str(repository.pk), "title": "Shop"}
+    )
     assert filed.status_code == 201
     task = filed.json()
     assert (task["state"], task["phase"], task["title"]) == ("queued", "plan", "Shop")
@@ -234,7 +234,9 @@ def test_examples_can_be_posted_back_as_they_are(acme, sign_in):
 
     examples = call(bo, "get", "/recommendations/examples").json()
     statuses = [
-        call(bo, "post", "/recommendations", example | {"repository": str(repository.pk)}).status_code
+        call(
+            bo, "post", "/recommendations", example | {"repository": str(repository.pk)}
+        ).status_code
         for example in examples
     ]
 

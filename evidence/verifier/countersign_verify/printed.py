@@ -56,6 +56,13 @@ def check_figures(
         },
         "timeline": log.timeline,
         "timeline_omitted": len(log.indexes) - len(log.timeline),
+        "totals": {
+            "pull_requests": len(pull_requests),
+            "checks": len(checks),
+            "checks_passed": sum(check["status"] == "passed" for check in checks),
+            "decisions": len(approvals),
+            "controls": len(controls),
+        },
         "pull_requests": [dict(pull_request.figures) for pull_request in pull_requests],
         "checks": {"by_status": _tally(checks, "status"), "list": checks},
         "countersignatures": approvals,

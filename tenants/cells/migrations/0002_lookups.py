@@ -50,7 +50,11 @@ BEGIN
                 EXECUTE format(
                     'SELECT EXISTS (SELECT 1 FROM %I.agent_task'
                     ' WHERE state IN (''queued'', ''in_progress'')'
-                    ' AND touched_at < now() - interval ''20 seconds'')', candidate.schema_name
+                    ' AND touched_at < now() - interval ''20 seconds'')'
+                    ' OR EXISTS (SELECT 1 FROM %I.evidence_pack'
+                    ' WHERE state IN (''queued'', ''building'')'
+                    ' AND created_at < now() - interval ''20 seconds'')',
+                    candidate.schema_name, candidate.schema_name
                 ) INTO waiting;
         END CASE;
         IF waiting THEN

@@ -1,0 +1,37 @@
+"""Queues jobs by name, so that a page need not load everything that a worker works with."""
+
+from uuid import UUID
+
+import structlog
+from celery import current_app
+from kombu.exceptions import OperationalError
+
+log = structlog.get_logger(__name__)
+
+
+def advance_task(task_id: UUID) -> None:
+    """Have the next step of a task taken."""
+    _send("advance_task", task_id)
+
+
+def publish_review(proposal_id: UUID) -> None:
+    """Have a person's decision shown on the pull request."""
+    _send("publish_review", proposal_id)
+
+
+def refresh_proposal(proposal_id: UUID) -> None:
+    """Have a proposal compared with its pull request."""
+    _send("refresh_proposal", proposal_id)
+
+
+def build_pack(pack_id: UUID) -> None:
+    """Have an evidence pack built."""
+    _send("build_pack", pack_id)
+
+
+def _send(job: str, subject: UUID) -> None:
+    try:
+        current_app.send_task(f"agent.jobs.{job}", [str(subject)])
+    except OperationalError as error:
+        # What was asked for is committed already. The sweep finds tasks and packs that wait.
+        log.error("the queue cannot be reached", job=job, subject=str(subject), error=str(error))

@@ -1,0 +1,261 @@
+"""The audit pages: entries of the ledger, the proof of each, the state of the log."""
+
+import csv
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from authz.decisions import require
+from authz.people import AsTenant
+from authz.permissions import Permission
+from evidence import ledger
+from evidence.leaf import commitment
+from evidence.merkle import ProofError, leaf_hash, root_from_inclusion
+from evidence.models import Checkpoint, Entry, LogHead, LogKey, Payload, StagedEntry
+from evidence.notes import NoteFault, verify_checkpoint
+from evidence.signing import VerifierKey
+from portal.http import PortalRequest
+from portal.pages import words
+
+ROWS = 50  # on one page
+CSV_ROWS = 10_000
+FILTERS = ("action", "actor", "object", "outcome", "run")
+OUTCOMES = ("ok", "denied", "failed")
+COLUMNS = ("index", "recorded_at", "actor_type", "actor_name", "actor_id", "action", "outcome")
+CSV_COLUMNS = (*COLUMNS, "object_type", "object_id", "run")
+
+
+@require_GET
+def listing(request: PortalRequest) -> HttpResponse:
+    """Sealed entries, newest first, as filtered by the address."""
+    _require_view(request)
+    wanted = _wanted(request)
+    rows = _filtered(wanted).defer("leaf", "leaf_hash")
+    page = _page(request, rows)
+    context = {
+        "page": [(entry, words.done(entry.action, entry.object_type)) for entry in page.entries],
+        "newer": page.newer,
+        "older": page.older,
+        "wanted": wanted,
+        "filtered": any(wanted.values()),
+        "filters": {name: said for name, said in wanted.items() if said},
+        "actions": sorted(map(str, words.DEEDS)),
+        "outcomes": OUTCOMES,
+        **_log_state(),
+    }
+    return render(request, "ledger/list.html", context)
+
+
+@require_GET
+def export(request: PortalRequest) -> HttpResponse:
+    """What the list shows under the same filters, as CSV: at most CSV_ROWS, newest first."""
+    _require_view(request)
+    rows = _filtered(_wanted(request)).order_by("-index").values_list(*CSV_COLUMNS)[:CSV_ROWS]
+    return HttpResponse(
+        "".join(_csv_lines(rows)),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="ledger.csv"'},
+    )
+
+
+@require_GET
+def entry(request: PortalRequest, index: int) -> HttpResponse:
+    """One entry in plain words, with its proof worked out while you wait."""
+    _require_view(request)
+    found = get_object_or_404(Entry, index=index)
+    payload = Payload.objects.filter(pk=found.pk).first()
+    checkpoint = Checkpoint.objects.order_by("-size").first()
+    key = LogKey.objects.order_by("-valid_from").first()
+    proof = ledger.proof(found, checkpoint) if checkpoint else []
+    said = found.said
+    context = {
+        "entry": found,
+        "did": words.done(found.action, found.object_type),
+        "said": said,
+        "leaf": json.dumps(said, indent=2, ensure_ascii=False),
+        "facts": [
+            (name, _readable(fact)) for name, fact in (payload.facts if payload else {}).items()
+        ],
+        "checks": _checks(found, payload, checkpoint, key, proof),
+        "leaf_hash": bytes(found.leaf_hash).hex(),
+        "proof": [b64encode(sibling).decode() for sibling in proof],
+        "checkpoint": checkpoint,
+        "previous": index - 1 if index else None,
+        "next": index + 1 if Entry.objects.filter(index=index + 1).exists() else None,
+    }
+    return render(request, "ledger/entry.html", context)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some entries, with the index to go on from in either direction, if there is more."""
+
+    entries: list[Entry]
+    newer: int | None = None
+    older: int | None = None
+
+
+@dataclass(frozen=True)
+class ProofCheck:
+    """One thing that was verified just now."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def _require_view(request: PortalRequest) -> None:
+    require(request.actor, Permission.LEDGER_VIEW, AsTenant(request.scope.tenant_id))
+
+
+def _wanted(request: PortalRequest) -> dict[str, str]:
+    # PostgreSQL cannot compare with a text that holds a zero character.
+    return {name: request.GET.get(name, "").replace("\0", "").strip() for name in FILTERS}
+
+
+def _filtered(wanted: Mapping[str, str]) -> QuerySet[Entry]:
+    rows: QuerySet[Entry] = Entry.objects.all()
+    if wanted["action"]:
+        rows = rows.filter(action__startswith=wanted["action"])
+    if wanted["actor"]:
+        rows = rows.filter(Q(actor_id=wanted["actor"]) | Q(actor_name__icontains=wanted["actor"]))
+    if wanted["outcome"]:
+        rows = rows.filter(outcome=wanted["outcome"])
+    if wanted["run"]:
+        # People know a run by the short name of its task, "T-1a2b3c4d".
+        rows = rows.filter(run__startswith=wanted["run"].lower().removeprefix("t-"))
+    if wanted["object"]:
+        kind, _, identity = wanted["object"].rpartition(":")
+        if kind:
+            rows = rows.filter(object_type=kind, object_id=identity)
+        else:
+            rows = rows.filter(Q(object_type=identity) | Q(object_id=identity))
+    return rows
+
+
+def _page(request: PortalRequest, rows: QuerySet[Entry]) -> Page:
+    before, after = (_index(request.GET.get(name)) for name in ("before", "after"))
+    if after is not None:
+        # One row more than is shown tells whether there are still newer ones.
+        found = list(rows.filter(index__gt=after).order_by("index")[: ROWS + 1])
+        shown = found[ROWS - 1 :: -1]
+        newer = len(found) > ROWS
+        return Page(shown, shown[0].index if newer else None, shown[-1].index if shown else None)
+    if before is not None:
+        rows = rows.filter(index__lt=before)
+    found = list(rows.order_by("-index")[: ROWS + 1])
+    shown = found[:ROWS]
+    older = len(found) > ROWS
+    newer_from = shown[0].index if shown and before is not None else None
+    return Page(shown, newer_from, shown[-1].index if older else None)
+
+
+def _index(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 19 else None
+
+
+def _log_state() -> dict[str, Any]:
+    key = LogKey.objects.order_by("-valid_from").first()
+    head = LogHead.objects.first()
+    return {
+        "size": head.size if head else 0,
+        "staged": StagedEntry.objects.count(),
+        "checkpoint": Checkpoint.objects.order_by("-size").first(),
+        "key": key,
+        "key_id": VerifierKey.parse(key.vkey).key_id if key else "",
+    }
+
+
+def _csv_lines(rows: QuerySet[Entry, tuple[Any, ...]]) -> Iterator[str]:
+    class Line:
+        """What csv writes to; gives the line back."""
+
+        @staticmethod
+        def write(line: str) -> str:
+            return line
+
+    writer = csv.writer(Line())
+    yield writer.writerow(CSV_COLUMNS)
+    for row in rows:
+        yield writer.writerow([_cell(value) for value in row])
+
+
+def _cell(value: object) -> str:
+    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    # A spreadsheet would run a cell that begins like a formula.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _readable(fact: object) -> str:
+    if isinstance(fact, list) and all(isinstance(item, str) for item in fact):
+        return ", ".join(fact)
+    if isinstance(fact, dict | list):
+        return json.dumps(fact, indent=2, ensure_ascii=False)
+    return str(fact)
+
+
+def _checks(
+    found: Entry,
+    payload: Payload | None,
+    checkpoint: Checkpoint | None,
+    key: LogKey | None,
+    proof: list[bytes],
+) -> list[ProofCheck]:
+    checks = [_leaf_check(found)]
+    if found.said["payload"]:
+        checks.append(_payload_check(found, payload))
+    if checkpoint and key:
+        checks += [
+            _inclusion_check(found, checkpoint, proof),
+            _signature_check(checkpoint, key),
+        ]
+    return checks
+
+
+def _leaf_check(found: Entry) -> ProofCheck:
+    same = leaf_hash(bytes(found.leaf)) == bytes(found.leaf_hash)
+    return ProofCheck(
+        "The entry hashes to its leaf hash", same, "SHA-256 over a zero byte with the entry"
+    )
+
+
+def _payload_check(found: Entry, payload: Payload | None) -> ProofCheck:
+    what = "The facts are the ones committed to"
+    if payload is None:
+        return ProofCheck(what, True, "they were erased; the commitment stays in the entry")
+    fits = (
+        commitment(bytes(payload.salt), bytes(payload.body)) == found.said["payload"]["commitment"]
+    )
+    return ProofCheck(what, fits, "HMAC-SHA-256 under the entry's own salt")
+
+
+def _inclusion_check(found: Entry, checkpoint: Checkpoint, proof: list[bytes]) -> ProofCheck:
+    what = "It stands in the log"
+    try:
+        root = root_from_inclusion(
+            found.index, checkpoint.size, leaf_hash(bytes(found.leaf)), proof
+        )
+    except ProofError as fault:
+        return ProofCheck(what, False, str(fault))
+    return ProofCheck(
+        what,
+        root == bytes(checkpoint.root),
+        f"{len(proof)} hashes lead to the root over {checkpoint.size:,} entries (RFC 9162)",
+    )
+
+
+def _signature_check(checkpoint: Checkpoint, key: LogKey) -> ProofCheck:
+    what = "The root is signed"
+    try:
+        head = verify_checkpoint(checkpoint.note, VerifierKey.parse(key.vkey))
+    except NoteFault as fault:
+        return ProofCheck(what, False, str(fault))
+    same = (head.size, head.root) == (checkpoint.size, bytes(checkpoint.root))
+    return ProofCheck(what, same, f"Ed25519, key {VerifierKey.parse(key.vkey).key_id}")

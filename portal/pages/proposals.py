@@ -1,0 +1,342 @@
+"""Reading a proposal, then countersigning or rejecting it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.core.cache import cache
+from django.db.models import Q
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+from kombu.exceptions import OperationalError as QueueUnavailable
+from redis.exceptions import RedisError
+
+from agent import lifecycle
+from agent.forge import diff as unified
+from agent import queue
+from agent.models import Artifact, Proposal, Recommendation, Review
+from agent.places import artifact_store, catalogue, forge_address, forge_of
+from authz.decisions import may, visible, who_may
+from authz.errors import BadRequest, Conflict
+from authz.permissions import Permission
+from evidence.models import Entry, Pack
+from portal.http import PortalRequest
+from portal.pages import lists, options
+from portal.pages.markdown import front_matter, rendered
+
+log = structlog.get_logger(__name__)
+
+COLUMNS = {
+    "title": "title",
+    "state": "state",
+    "who": "task__owner__name",
+    "repository": "repository__name",
+    "lines": "lines_added",
+    "when": "created_at",
+}
+REFRESH_EVERY = 5  # seconds between two looks at the forge
+ENTRIES_SHOWN = 200
+_FILE_START = re.compile(rb"^(?=diff --git )", re.MULTILINE)
+
+
+@require_GET
+def listing(request: PortalRequest) -> HttpResponse:
+    """Every proposal, newest first."""
+    proposals = visible(
+        request.actor,
+        Permission.PROPOSAL_VIEW,
+        Proposal.objects.select_related("task__owner", "repository").defer(
+            "body", "task__constraints"
+        ),
+    )
+    wanted = {
+        "state": request.GET.get("state", ""),
+        "q": request.GET.get("q", "").strip(),
+        "waiting": "waiting" in request.GET,
+    }
+    if wanted["state"] in Proposal.State.values:
+        proposals = proposals.filter(state=wanted["state"])
+    if wanted["q"]:
+        proposals = proposals.filter(
+            Q(title__icontains=wanted["q"]) | Q(task__owner__name__icontains=wanted["q"])
+        )
+    waiting = waiting_for(request)
+    if wanted["waiting"]:
+        proposals = proposals.filter(pk__in=waiting.values("pk"))
+    context = {
+        "wanted": wanted,
+        "states": Proposal.State,
+        "waiting_count": waiting.count(),
+        **lists.page_of(request, proposals, COLUMNS, first="-when"),
+    }
+    return render(request, "proposals/list.html", context)
+
+
+def waiting_for(request: PortalRequest) -> Any:
+    """Open proposals that the signed-in person may countersign."""
+    return visible(
+        request.actor,
+        Permission.PROPOSAL_COUNTERSIGN,
+        Proposal.objects.filter(state=Proposal.State.OPEN).exclude(task__owner_id=request.user.pk),
+    )
+
+
+@require_GET
+def detail(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """One proposal; ?tab= chooses what of it is shown below the countersign box."""
+    proposal = _found(request, proposal_id)
+    _look_at_forge_soon(proposal)
+    return _page(request, proposal)
+
+
+@require_POST
+def countersign(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """Let it through, bound to the digest that the form carried."""
+    proposal = _found(request, proposal_id)
+    comment = request.POST.get("comment", "")
+    try:
+        lifecycle.countersign(
+            proposal,
+            request.POST.get("digest", ""),
+            reviewer=request.user,
+            by=request.actor,
+            comment=comment,
+        )
+    except Conflict as conflict:
+        return _refused(request, proposal_id, comment, conflict)
+    return redirect("proposal", proposal_id)
+
+
+@require_POST
+def reject(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """Turn it down, with the reason."""
+    proposal = _found(request, proposal_id)
+    comment = request.POST.get("comment", "")
+    try:
+        lifecycle.reject(
+            proposal,
+            request.POST.get("digest", ""),
+            reviewer=request.user,
+            by=request.actor,
+            comment=comment,
+        )
+    except BadRequest as bad:
+        return _page(request, proposal, errors=bad.errors, comment=comment, status=422)
+    except Conflict as conflict:
+        return _refused(request, proposal_id, comment, conflict)
+    return redirect("proposal", proposal_id)
+
+
+@require_GET
+def download(request: PortalRequest, proposal_id: UUID, path: str) -> HttpResponse:
+    """One file as it stands at the proposed commit."""
+    proposal = _found(request, proposal_id)
+    content = forge_of(proposal.repository).read(
+        forge_address(proposal.repository), proposal.head_sha, path
+    )
+    if content is None:
+        raise Http404
+    response = HttpResponse(content, content_type="application/octet-stream")
+    response.headers["Content-Disposition"] = _attachment(path)
+    return response
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """One file of the diff. raw: its part of the diff."""
+
+    path: str
+    status: str
+    added: int
+    removed: int
+    raw: str
+
+    @property
+    def folder(self) -> str:
+        return str(PurePosixPath(self.path).parent)
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+
+def _found(request: PortalRequest, proposal_id: UUID) -> Proposal:
+    proposals = visible(request.actor, Permission.PROPOSAL_VIEW, Proposal.objects.all())
+    return get_object_or_404(
+        proposals.select_related("task__owner", "repository").defer("task__constraints"),
+        pk=proposal_id,
+    )
+
+
+def _look_at_forge_soon(proposal: Proposal) -> None:
+    if proposal.state != Proposal.State.OPEN:
+        return
+    try:
+        if cache.add(f"looked-at-forge:{proposal.pk}", True, REFRESH_EVERY):
+            queue.refresh_proposal(proposal.pk)
+    except (RedisError, QueueUnavailable) as error:
+        # Reading must go on without the queue; countersigning compares digests anyway.
+        log.warning("forge not looked at", proposal=str(proposal.pk), error=str(error))
+
+
+def _refused(
+    request: PortalRequest, proposal_id: UUID, comment: str, conflict: Conflict
+) -> HttpResponse:
+    """The page as it stands now, with why nothing happened and with what was typed."""
+    proposal = _found(request, proposal_id)
+    return _page(request, proposal, problem=str(conflict), comment=comment, status=409)
+
+
+def _page(
+    request: PortalRequest,
+    proposal: Proposal,
+    *,
+    problem: str = "",
+    errors: dict[str, str] | None = None,
+    comment: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    tab = request.GET.get("tab", "options")
+    if tab not in TABS:
+        tab = "options"
+    files = _files(proposal)
+    people = who_may(Permission.PROPOSAL_COUNTERSIGN, proposal)
+    mine = next((said for who, _, said in people if who == request.actor.id), None)
+    context = {
+        "proposal": proposal,
+        "body": rendered(proposal.body),
+        "files": files,
+        "people": [(name, said) for _, name, said in people],
+        "mine": mine,
+        "is_requester": str(proposal.requester_id) == request.actor.id,
+        "may_reject": may(request.actor, Permission.PROPOSAL_REJECT, proposal),
+        "reviews": Review.objects.filter(proposal=proposal).select_related("reviewer"),
+        "failing": len(proposal.failing_checks),
+        "problem": problem,
+        "errors": errors or {},
+        "comment": comment,
+        "tab": tab,
+        "tabs": TAB_TITLES,
+        **TABS[tab](request, proposal, files),
+    }
+    return render(request, "proposals/detail.html", context, status=status)
+
+
+def _files(proposal: Proposal) -> list[ChangedFile]:
+    diff = artifact_store().get(proposal.tenant_id, proposal.diff_sha256)
+    files = []
+    for part in _FILE_START.split(diff):
+        for file in unified.files(part):
+            text = part.decode(errors="replace")
+            files.append(ChangedFile(file.path, file.status, file.added, file.removed, text))
+    return files
+
+
+def _options_tab(
+    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+) -> dict[str, Any]:
+    recommendation = Recommendation.objects.filter(task_id=proposal.task_id).first()
+    if recommendation is None:
+        return {"layers": []}
+    known = catalogue()
+    context: dict[str, Any] = {
+        "layers": options.overview(recommendation.result),
+        "catalogue_moved_on": recommendation.catalogue_digest != known.digest,
+    }
+    wanted = request.GET.get("layer")
+    for layer in recommendation.result["layers"]:
+        if layer["layer"] == wanted:
+            context["layer"] = options.layer_in_full(layer, known)
+    return context
+
+
+def _files_tab(
+    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+) -> dict[str, Any]:
+    if not files:
+        return {}
+    wanted = request.GET.get("file")
+    file = next((file for file in files if file.path == wanted), files[0])
+    text = _text_of(proposal, file)
+    context: dict[str, Any] = {"file": file, "text": text}
+    if text is not None and file.path.endswith(".md"):
+        context |= {"front": front_matter(text), "html": rendered(text)}
+    return context
+
+
+def _text_of(proposal: Proposal, file: ChangedFile) -> str | None:
+    """What the file says at the proposed commit; None when it is not text or was deleted."""
+    if file.status == "added":
+        # The diff has all of it, and the diff is what the digest covers.
+        (parsed,) = unified.files(file.raw.encode())
+        if parsed.binary:
+            return None
+        return "".join(f"{line.text}\n" for hunk in parsed.hunks for line in hunk.lines)
+    content = forge_of(proposal.repository).read(
+        forge_address(proposal.repository), proposal.head_sha, file.path
+    )
+    if content is None or b"\0" in content:
+        return None
+    return content.decode(errors="replace")
+
+
+def _diff_tab(
+    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+) -> dict[str, Any]:
+    return {"view": "split" if request.GET.get("view") == "split" else "unified"}
+
+
+def _checks_tab(
+    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+) -> dict[str, Any]:
+    return {"checks": sorted(proposal.checks, key=lambda check: (check["ok"], check["path"]))}
+
+
+def _evidence_tab(
+    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+) -> dict[str, Any]:
+    run = str(proposal.run_id)
+    context: dict[str, Any] = {
+        "artifacts": Artifact.objects.filter(task_id=proposal.task_id).exclude(
+            kind=Artifact.Kind.STEP
+        ),
+        "may_export": may(request.actor, Permission.PACK_EXPORT, proposal),
+        "may_read_ledger": may(request.actor, Permission.LEDGER_VIEW, proposal),
+    }
+    if context["may_read_ledger"]:
+        entries = Entry.objects.filter(run=run)
+        context["entry_count"] = entries.count()
+        context["entries"] = entries.defer("leaf", "leaf_hash").order_by("-index")[:ENTRIES_SHOWN]
+    if context["may_export"]:
+        context["packs"] = Pack.objects.filter(object_type="proposal", object_id=str(proposal.pk))[
+            :20
+        ]
+    return context
+
+
+def _attachment(path: str) -> str:
+    name = PurePosixPath(path).name
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return f'attachment; filename="{plain}"'
+
+
+Tab = Callable[[PortalRequest, Proposal, list[ChangedFile]], dict[str, Any]]
+TABS: dict[str, Tab] = {
+    "options": _options_tab,
+    "files": _files_tab,
+    "diff": _diff_tab,
+    "checks": _checks_tab,
+    "evidence": _evidence_tab,
+}
+TAB_TITLES = (
+    ("options", "Options", "scale"),
+    ("files", "Files", "file-text"),
+    ("diff", "Diff", "git-compare"),
+    ("checks", "Checks", "list-check"),
+    ("evidence", "Evidence", "shield-check"),
+)

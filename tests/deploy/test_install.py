@@ -1,0 +1,96 @@
+"""Set-up picks what it may use, and says what to do about the rest."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy import install
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def pyenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pyenv with one real Python, whose shim comes first on the PATH and refuses to work."""
+    real = tmp_path / "versions" / "3.13.0" / "bin"
+    real.mkdir(parents=True)
+    (real / "python3").symlink_to(Path(sys.executable).resolve())
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    for name in ("python3", "python3.13"):
+        (shims / name).write_text("#!/bin/sh\necho 'pyenv: version not installed' >&2\nexit 1\n")
+        (shims / name).chmod(0o755)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{shims}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("COUNTERSIGN_PYTHON", raising=False)
+    monkeypatch.setattr(install.sys, "executable", str(shims / "python3"))
+    return real / "python3"
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="stands in for the one looked for")
+def test_the_real_binary_below_pyenv_is_chosen_and_its_shim_is_not_asked(pyenv):
+    old = pyenv.parents[2] / "3.9.1" / "bin"
+    old.mkdir(parents=True)
+    (old / "python3").write_text("#!/bin/sh\necho 3 9\n")
+    (old / "python3").chmod(0o755)
+
+    assert install._find_python() == str(pyenv)
+
+
+def test_a_named_interpreter_of_another_version_is_refused_by_name(pyenv, monkeypatch, tmp_path):
+    (tmp_path / "other").write_text("#!/bin/sh\necho 3 12\n")
+    (tmp_path / "other").chmod(0o755)
+    pyenv.unlink()
+    monkeypatch.setenv("COUNTERSIGN_PYTHON", str(tmp_path / "other"))
+    monkeypatch.setattr(install, "PYTHON_WANTED", (3, 99))
+
+    with pytest.raises(install.CannotInstall, match=r"COUNTERSIGN_PYTHON names .*other"):
+        install._find_python()
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("error: dns error: failed to lookup address information", "No network: uv"),
+        ("npm error code ENOTFOUND", "No network"),
+        ("OSError: [Errno 28] No space left on device", "The disk is full"),
+        ("npm error code SELF_SIGNED_CERT_IN_CHAIN", "does not trust"),
+        ("E: Could not get lock /var/lib/dpkg/lock-frontend", "Another program is installing"),
+        ("something else entirely", "something else entirely"),
+    ],
+)
+def test_what_a_tool_printed_becomes_what_to_do(output, sentence):
+    assert sentence in install._reason(["/somewhere/uv", "pip", "sync"], output)
+
+
+def test_missing_debian_packages_without_apt_are_listed(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(install.CannotInstall, match=r"Missing here.*git.*no apt-get"):
+        install.install_system_packages(for_tests=False)
+
+
+def test_an_old_python_is_answered_with_a_sentence():
+    asked = "import sys; sys.version_info = (3, 8, 1); import deploy.install as i; i.main()"
+
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert "needs Python 3.11 or later" in ran.stderr
+
+
+def test_browser_assets_are_pinned_exactly_and_their_lock_names_no_server():
+    asked = json.loads((ROOT / "static" / "package.json").read_text())
+    lock = json.loads((ROOT / "static" / "package-lock.json").read_text())
+    installed = {name: found for name, found in lock["packages"].items() if name}
+
+    assert set(asked["comments"]) == set(asked["dependencies"])
+    assert lock["packages"][""]["dependencies"] == asked["dependencies"]
+    for name, version in asked["dependencies"].items():
+        assert installed[f"node_modules/{name}"]["version"] == version
+    assert all("integrity" in found and "resolved" not in found for found in installed.values())
