@@ -16,7 +16,7 @@ from evidence import notes
 from evidence.leaf import build_leaf, commitment
 from evidence.merkle import Frontier, inclusion_proof, leaf_hash
 from evidence.models import Checkpoint, Entry, LogHead, LogKey, Payload, StagedEntry
-from evidence.signing import FileKeys, Signer
+from evidence.signing import FileKeys, KeyExists, Signer
 from tenants.actor import Actor
 from tenants.scope import Scope, current
 
@@ -120,7 +120,10 @@ def signer(keys: FileKeys) -> Signer:
     known = LogKey.objects.order_by("-valid_from").first()
     if known is not None:
         return keys.signer_for(scope.tenant_id, known.vkey)
-    made = keys.create(scope.tenant_id, origin)
+    try:
+        made = keys.create(scope.tenant_id, origin)
+    except KeyExists:
+        made = keys.adopt(scope.tenant_id, origin)
     LogKey.objects.create(origin=origin, vkey=made.vkey, valid_from=0)
     return made
 

@@ -154,6 +154,19 @@ class FileKeys:
         Raises KeyLost when the file is gone (a new key would orphan every older signature, so
         none is made) and KeyFault when it is open to others, damaged, or holds another key.
         """
+        signer = KeySigner(VerifierKey.parse(vkey).name, self._private_key(tenant_id))
+        if signer.vkey != vkey:
+            raise KeyFault(f"{self._path(tenant_id)} holds another key than {vkey}")
+        return signer
+
+    def adopt(self, tenant_id: UUID, origin: str) -> KeySigner:
+        """The signer of a key that was made but never put on record, because we died in between.
+
+        Raises as signer_for() does.
+        """
+        return KeySigner(origin, self._private_key(tenant_id))
+
+    def _private_key(self, tenant_id: UUID) -> Ed25519PrivateKey:
         path = self._path(tenant_id)
         try:
             mode, pem = path.stat().st_mode, path.read_bytes()
@@ -170,10 +183,7 @@ class FileKeys:
             raise KeyFault(f"{path} does not hold a readable private key") from fault
         if not isinstance(private_key, Ed25519PrivateKey):
             raise KeyFault(f"{path} holds a key that is not Ed25519")
-        signer = KeySigner(VerifierKey.parse(vkey).name, private_key)
-        if signer.vkey != vkey:
-            raise KeyFault(f"{path} holds another key than {vkey}")
-        return signer
+        return private_key
 
     def _path(self, tenant_id: UUID) -> Path:
         return self.folder / f"{tenant_id}.pem"

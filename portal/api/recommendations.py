@@ -12,9 +12,9 @@ from pydantic import ConfigDict, Field
 
 from agent import lifecycle
 from agent.models import Action, Plan, Repository, Task
+from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
 from agent.recommender.constraints import COMPLIANCE_TARGETS, HOSTING, LICENCE_POLICIES
-from agent.places import catalogue
 from authz.decisions import visible
 from authz.errors import BadRequest
 from authz.permissions import Permission

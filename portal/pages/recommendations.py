@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
 
 from agent import lifecycle, planner, recommender
 from agent.loop import VERIFY
@@ -94,9 +95,10 @@ def new(request: PortalRequest) -> HttpResponse:
     if "ask" not in request.POST:
         if request.htmx.target == "priorities":
             priorities = forms.priority_rows(typed, catalogue())
-            return render(
+            fragment = render(
                 request, "recommendations/new.html#priorities", {"priorities": priorities}
             )
+            return trigger_client_event(fragment, "ranked")  # the summary follows
         if not request.POST.get("move"):
             messages.success(request, "Your draft is kept. It waits here until you send it.")
         return redirect("recommendation-new")

@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -746,9 +746,11 @@ FORGERIES = [
             in_order(
                 files
                 | _edited(
-                    files, "manifest.dsse.json", lambda row: row["signatures"][0].update(
+                    files,
+                    "manifest.dsse.json",
+                    lambda row: row["signatures"][0].update(
                         sig=b64encode(_STRANGER.sign(b"anything")).decode()
-                    )
+                    ),
                 )
             )
         ),
@@ -766,16 +768,18 @@ FORGERIES = [
         "duplicated JSON key",
         lambda files: sealed(
             files
-            | {_APPROVALS: files[_APPROVALS].replace(b'{"approvals"', b'{"approvals":[],"approvals"')}
+            | {
+                _APPROVALS: files[_APPROVALS].replace(
+                    b'{"approvals"', b'{"approvals":[],"approvals"'
+                )
+            }
         ),
         "json",
         "appears twice",
     ),
     Forgery(
         "integer that readers round differently",
-        lambda files: sealed(
-            files | {f"{FOLDER}/review.json": b'{"verdict":9007199254740993}'}
-        ),
+        lambda files: sealed(files | {f"{FOLDER}/review.json": b'{"verdict":9007199254740993}'}),
         "json",
         "too wide",
     ),
@@ -806,7 +810,8 @@ FORGERIES = [
     Forgery(
         "checkpoint with another size",
         lambda files: sealed(
-            files | {"log/checkpoint.note": files["log/checkpoint.note"].replace(b"\n41\n", b"\n42\n")}
+            files
+            | {"log/checkpoint.note": files["log/checkpoint.note"].replace(b"\n41\n", b"\n42\n")}
         ),
         "checkpoint",
         "does not fit",
@@ -864,7 +869,9 @@ FORGERIES = [
     Forgery(
         "leaf with an unknown phase",
         lambda files: sealed(
-            _with_leaf(files, 0, lambda leaf: leaf.replace(b'"decision","policy"', b'"done","policy"'))
+            _with_leaf(
+                files, 0, lambda leaf: leaf.replace(b'"decision","policy"', b'"done","policy"')
+            )
         ),
         "entries",
         "malformed: phase",
@@ -1080,9 +1087,7 @@ FORGERIES = [
     Forgery(
         "countersignature under another name",
         lambda files: sealed(
-            _edited(
-                files, _APPROVALS, _first("approvals", person={"id": "bo", "name": "Bo Peep"})
-            )
+            _edited(files, _APPROVALS, _first("approvals", person={"id": "bo", "name": "Bo Peep"}))
         ),
         "approvals",
         "another person",
@@ -1097,7 +1102,9 @@ FORGERIES = [
     ),
     Forgery(
         "countersignature of another diff",
-        lambda files: sealed(_edited(files, _APPROVALS, _first("approvals", diff_sha256="00" * 32))),
+        lambda files: sealed(
+            _edited(files, _APPROVALS, _first("approvals", diff_sha256="00" * 32))
+        ),
         "approvals",
         "another diff",
     ),
@@ -1113,7 +1120,9 @@ FORGERIES = [
     ),
     Forgery(
         "control that points to an entry elsewhere",
-        lambda files: sealed(_edited(files, _CONTROLS, _first("controls", evidence=[{"entry": 4}]))),
+        lambda files: sealed(
+            _edited(files, _CONTROLS, _first("controls", evidence=[{"entry": 4}]))
+        ),
         "controls",
         "points to entry 4",
     ),
@@ -1161,7 +1170,8 @@ FORGERIES = [
     Forgery(
         "PDF without its attachment",
         lambda files: sealed(
-            files | {"00-report.pdf": files["00-report.pdf"].replace(b"EmbeddedFile", b"EmbeddedFolk")}
+            files
+            | {"00-report.pdf": files["00-report.pdf"].replace(b"EmbeddedFile", b"EmbeddedFolk")}
         ),
         "report",
         "carries 0 files",

@@ -1,0 +1,134 @@
+"""change(): permitted, atomic and recorded, or not at all."""
+
+import pytest
+from django.db import transaction
+
+from authz.change import change
+from authz.decisions import decide, visible, who_may
+from authz.errors import Conflict, Denied
+from authz.permissions import Permission
+from authz.roles import ROLES, Role
+from tenants.actor import Actor, system_actor
+from tenants.models import Project
+from tenants.scope import tenant_scope
+
+
+def _actor(company, name):
+    return company.people[name].actor("page")
+
+
+def test_a_permitted_change_leaves_one_entry(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project) as facts:
+        facts.about = Project.objects.create(slug="second", name="Second")
+
+    assert Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == [("project.create", "ok")]
+
+
+def test_a_denied_change_does_not_run_and_is_recorded(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with (
+        pytest.raises(Denied),
+        change(_actor(in_acme, "bo"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        Project.objects.create(slug="second", name="Second")
+
+    assert not Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == [("project.create.denied", "denied")]
+
+
+def test_an_error_undoes_the_change_with_its_entry(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with (
+        pytest.raises(ZeroDivisionError),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        Project.objects.create(slug="second", name="Second")
+        raise ZeroDivisionError
+
+    assert not Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == []
+
+
+def test_a_refusal_inside_a_change_undoes_it_and_is_recorded(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with (
+        pytest.raises(Conflict),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        Project.objects.create(slug="second", name="Second")
+        raise Conflict("somebody else was faster")
+
+    assert not Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == [("project.create.refused", "denied")]
+
+
+def test_a_change_inside_another_transaction_is_a_bug(in_acme):
+    with (
+        pytest.raises(RuntimeError, match="durable"),
+        transaction.atomic(),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("permission", list(Permission))
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("tomas", Role.TENANT_ADMIN),
+        ("ada", Role.PROJECT_ADMIN),
+        ("bo", Role.DEVELOPER),
+        ("iris", Role.AUDITOR),
+    ],
+)
+def test_a_role_allows_what_the_matrix_lists_and_nothing_else(in_acme, name, role, permission):
+    decision = decide(_actor(in_acme, name), permission, in_acme.project)
+
+    assert decision.allowed == (permission in ROLES[role])
+
+
+def test_a_role_in_one_project_is_worth_nothing_in_another(in_acme):
+    other = Project.objects.create(slug="other", name="Other")
+
+    assert decide(_actor(in_acme, "ada"), Permission.PROPOSAL_VIEW, in_acme.project).allowed
+    assert not decide(_actor(in_acme, "ada"), Permission.PROPOSAL_VIEW, other).allowed
+    seen = visible(_actor(in_acme, "ada"), Permission.TASK_VIEW, Project.objects.all(), "pk")
+    assert list(seen) == [in_acme.project]
+
+
+def test_nobody_from_elsewhere_holds_anything_here(acme, globex):
+    eve = globex.people["eve"].actor("page")
+
+    with tenant_scope(acme.scope):
+        allowed = [p for p in Permission if decide(eve, p, acme.project).allowed]
+
+    assert allowed == []
+
+
+def test_an_agent_never_countersigns_whatever_roles_it_holds(in_acme):
+    ada = in_acme.people["ada"]
+    as_agent = Actor("agent", str(ada.pk), "Agent", "job", user_id=ada.pk)
+
+    decision = decide(as_agent, Permission.PROPOSAL_COUNTERSIGN, in_acme.project)
+
+    assert decision.reasons == ["only a person may countersign a proposal"]
+
+
+def test_the_product_itself_does_only_what_is_listed(in_acme):
+    robot = system_actor("test", "cli")
+
+    assert decide(robot, Permission.PROJECT_CREATE, in_acme.project).allowed
+    assert not decide(robot, Permission.PROPOSAL_COUNTERSIGN, in_acme.project).allowed
+
+
+def test_who_may_names_everybody_with_a_reason(in_acme):
+    answers = {name: said.allowed for _, name, said in who_may(Permission.ROLE_CHANGE, in_acme.project)}
+
+    assert answers == {"Tomas": True, "Ada": False, "Bo": False, "Iris": False, "Lin": False}
+
