@@ -101,6 +101,12 @@ def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
     return content, checkpoint
 
 
+def give_up(pack_id: UUID, bug: Exception) -> None:
+    """Mark a pack as failed after an error nobody foresaw."""
+    reason = f"an error on our side ({type(bug).__name__}: {bug}); it is in our log"
+    _move(Pack.objects.get(pk=pack_id), Pack.State.FAILED, problem=reason)
+
+
 def log_key() -> str | None:
     """The verifier key of the pinned tenant's log, to be pinned by auditors; None before any."""
     newest = LogKey.objects.order_by("-valid_from").first()

@@ -19,7 +19,15 @@ PASSING = (OperationalError, InterfaceError, ForgeUnavailable)
 @shared_task(autoretry_for=(*PASSING, Busy), retry_backoff=1, retry_backoff_max=15, max_retries=20)
 def advance_task(task_id: str) -> None:
     """Take one step of one task, then queue the next. Safe to deliver twice."""
-    if runner.advance(UUID(task_id)):
+    try:
+        more = runner.advance(UUID(task_id))
+    except (*PASSING, Busy):
+        raise
+    except Exception as bug:
+        # A bug of ours would come back for ever; the task ends, with everything it has done kept.
+        runner.give_up(UUID(task_id), bug)
+        raise
+    if more:
         advance_task.delay(task_id)
 
 
@@ -51,4 +59,10 @@ def build_pack(pack_id: str) -> None:
     """Build one evidence pack; runs where the signing keys are."""
     if settings.KEYS_DIR is None:
         raise RuntimeError("this worker has no KEYS_DIR; packs are built by the evidence worker")
-    dossier.build(UUID(pack_id), FileKeys(settings.KEYS_DIR))
+    try:
+        dossier.build(UUID(pack_id), FileKeys(settings.KEYS_DIR))
+    except PASSING:
+        raise
+    except Exception as bug:
+        dossier.give_up(UUID(pack_id), bug)
+        raise

@@ -266,7 +266,7 @@ class Proposal(TenantScoped):
     lines_removed = models.PositiveIntegerField(default=0)
     checks = models.JSONField(default=list)  # [{"name", "path", "ok", "detail"}]
     url = models.CharField(max_length=500)
-    # SHA-256 over everything that a person reads before countersigning; see lifecycle.digest_of.
+    # SHA-256 over everything that a person reads before countersigning; see digests.proposal_digest.
     digest = models.CharField(max_length=64)
     state = models.CharField(max_length=13, choices=State, default=State.OPEN)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -63,6 +63,14 @@ def advance(task_id: UUID) -> bool:
         return task.is_running
 
 
+def give_up(task_id: UUID, bug: Exception) -> None:
+    """End a task that ran into an error nobody foresaw; what it did so far is kept."""
+    task = Task.objects.select_related("project", "repository", "owner").get(pk=task_id)
+    if task.is_running:
+        reason = f"an error on our side ({type(bug).__name__}: {bug}); it is in our log"
+        _end(task, S.FAILED, reason, by=_agent_of(task))
+
+
 class Toolbox:
     """The `loop.Tools` of one task: permission first, then the tool, then its outputs kept."""
 

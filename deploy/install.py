@@ -186,7 +186,10 @@ def install_python_packages() -> None:
             _run([uv, "venv", "--clear", "--no-project", "--python", interpreter, str(VENV)])
     stamp.unlink(missing_ok=True)
     with _step("Python packages"):
-        _run([uv, "pip", "sync", "--require-hashes", "--python", str(python), str(LOCK)])
+        # Compiled now, not by each process that starts: where Python may not write its bytecode,
+        # every start would take seconds longer.
+        sync = [uv, "pip", "sync", "--require-hashes", "--compile-bytecode"]
+        _run([*sync, "--python", str(python), str(LOCK)])
     stamp.write_text(wanted)
 
 

@@ -150,6 +150,8 @@ def running(home: Path) -> Iterator[tuple[str, list[Part]]]:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             _end(parts)
+            # A killed worker leaves the process behind that did its jobs.
+            _end_leftovers(home)
             if not served_before:
                 embedded.stop(home)
 

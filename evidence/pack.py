@@ -30,7 +30,7 @@ from evidence.signing import Signer, VerifierKey
 FORMAT = "countersign-pack/1"
 REPORT_FORMAT = "countersign-report/1"
 PREDICATE_TYPE = "urn:countersign:evidence-pack:v1"
-TIMELINE_LIMIT = 200  # entries printed; all of them are in log/entries.jsonl
+TIMELINE_LIMIT = 100  # entries printed; all of them are in log/entries.jsonl
 FILE_LIMIT = 2_000_000_000  # bytes; past this a ZIP needs its 64-bit form, which is refused
 # A verifier takes a better ratio for a decompression bomb, so such files are stored as they are.
 RATIO_LIMIT = 100
@@ -370,8 +370,9 @@ def _content(contents: Mapping[str, bytes | IO[bytes]], path: str) -> bytes:
 
 
 def _read_json(contents: Mapping[str, bytes | IO[bytes]], path: str) -> dict[str, Any]:
+    content = _content(contents, path)
     try:
-        fields: dict[str, Any] = json.loads(_content(contents, path))
+        fields: dict[str, Any] = json.loads(content)
     except ValueError as fault:
         raise PackFault(f"{path} is not JSON") from fault
     return fields

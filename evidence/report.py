@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -42,7 +43,9 @@ def render_report(report: Mapping[str, Any], report_json: bytes) -> bytes:
     fonts = FontConfiguration()
     # Titles and goals are other people's words: nothing in them may reach for a file or a host.
     document = HTML(string=html, url_fetcher=_refuse)
-    with _clock_of_fonts_at(moment):
+    with _clock_of_fonts_at(moment), warnings.catch_warnings():
+        # WeasyPrint 70 leaves its colour profile to the garbage collector to close.
+        warnings.simplefilter("ignore", ResourceWarning)
         pdf: bytes = document.write_pdf(
             stylesheets=[CSS(filename=TEMPLATES / "report.css", font_config=fonts)],
             font_config=fonts,

@@ -4,9 +4,12 @@ import os
 
 from celery import Celery
 
+# Imported, not named by a string: this also connects what stamps the tenant on every message.
+from tenants.jobs import TenantJob
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-app = Celery("countersign", task_cls="tenants.jobs:TenantJob")
+app = Celery("countersign", task_cls=TenantJob)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["evidence", "agent"], related_name="jobs")
 # The queue `evidence` is served by the one worker that holds signing keys.

@@ -13,6 +13,6 @@ class PortalRequest(HttpRequest):
 
     user: User
     actor: Actor
-    scope: Scope
+    tenant: Scope
     htmx: HtmxDetails
     id: str  # in the logs and on error pages

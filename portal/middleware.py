@@ -58,7 +58,7 @@ class TenantMiddleware:
         scope = scope_of_host(host)
         if scope is None:
             return unknown_host(request)
-        request.scope = scope  # type: ignore[attr-defined]
+        request.tenant = scope  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(tenant_id=str(scope.tenant_id))
         with tenant_scope(scope):
             return self.get_response(request)

@@ -12,6 +12,7 @@ from authz.permissions import Permission
 from evidence import ledger
 from evidence.models import Pack
 from tenants.actor import Actor
+from tenants.scope import current_tenant_id
 
 
 def pack_seen_by(actor: Actor, pack_id: UUID) -> Pack:
@@ -32,7 +33,7 @@ def pack_download(actor: Actor, pack: Pack) -> HttpResponse:
     """
     if pack.state != Pack.State.READY:
         raise Conflict(f"this pack is {pack.get_state_display().lower()}; there is no file of it")
-    content = artifact_store().get(pack.tenant_id, pack.sha256, size=pack.size)
+    content = artifact_store().get(current_tenant_id(), pack.sha256, size=pack.size)
     ledger.record(
         "pack.download",
         by=actor,

@@ -37,7 +37,7 @@ def adr(
         [
             "---\nstatus: proposed\n"
             f"date: {today.isoformat()}\n"
-            f"decision-makers: {json.dumps([requested_by])}\n---",
+            f"decision-makers: {_quoted([requested_by])}\n---",
             f"# {_title(layer, rows)}",
             "## Context and Problem Statement",
             f"{layer['decides']} The request “{escaped(constraints.title)}” needs an answer for "
@@ -63,6 +63,11 @@ def adr(
             f"Request {escaped(request_id)}, catalogue {catalogue.digest[:12]}.",
         ]
     )
+
+
+def _quoted(names: list[str]) -> str:
+    """Names as a YAML list on one line, with nothing that a page could take for markup."""
+    return json.dumps(names).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _title(layer: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
@@ -117,7 +122,7 @@ def _outcome(layer: Mapping[str, Any], rows: Mapping[str, Any]) -> list[str]:
 
 def _because(row: Mapping[str, Any]) -> str:
     ids = fact_ids(row["facts"][:3])
-    sentence = row["sentence"]
+    sentence = str(row["sentence"])
     return sentence[0].lower() + sentence[1:] + (f" ({ids})" if ids else "")
 
 

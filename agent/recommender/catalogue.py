@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -279,6 +279,7 @@ class _Reader:
         layers = []
         for row in self._documents["layers.yaml"]:
             self._where = f"layers.yaml, {row.get('id', 'entry without id')}"
+            self._need(row, tuple(field.name for field in fields(Layer)))
             for wanted, known in (
                 (row["criteria"], criteria),
                 (row["capabilities"], self._capabilities),
@@ -302,7 +303,12 @@ class _Reader:
             )
         return tuple(sorted(layers, key=lambda layer: layer.order))
 
+    def _need(self, row: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+        if missing := [key for key in keys if key not in row]:
+            self._refuse(f"{', '.join(missing)} is missing")
+
     def _technology(self, row: Mapping[str, Any]) -> Technology:
+        self._need(row, ("id", "name", "layers", "kind", "languages", "skills", "companions"))
         if row["kind"] not in KINDS:
             self._refuse(f"kind {row['kind']!r} is not one of {', '.join(KINDS)}")
         identity = row["id"]
@@ -358,6 +364,7 @@ class _Reader:
     def _fact(
         self, technology: str, attribute: str, entry: Mapping[str, Any], label: str = ""
     ) -> Fact:
+        self._need(entry, ("value", "source", "locator", "as_of"))
         source = self._sources.get(entry["source"])
         if source is None:
             self._refuse(f"{attribute}: source {entry['source']!r} is not in sources.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -102,18 +103,18 @@ def plain(name: str) -> str:
 
 def _text(limit: int, *, required: bool = False) -> Callable[[Any], str]:
     def read(value: Any) -> str:
-        if value is None:
-            value = ""
-        if not isinstance(value, str):
+        if value is not None and not isinstance(value, str):
             raise ValueError("Expected text; write it in a sentence.")
-        value = value.strip()
-        if required and not value:
+        text: str = (value or "").strip()
+        if required and not text:
             raise ValueError("Missing; give a short title, such as “Customer portal”.")
-        if len(value) > limit:
-            raise ValueError(f"Expected at most {limit} characters, got {len(value)}; shorten it.")
-        if any(ord(character) < 32 and character not in "\r\n\t" for character in value):
+        if len(text) > limit:
+            raise ValueError(f"Expected at most {limit} characters, got {len(text)}; shorten it.")
+        if any(
+            unicodedata.category(each) in ("Cc", "Cs") and each not in "\r\n\t" for each in text
+        ):
             raise ValueError("Contains a control character; remove it.")
-        return value
+        return text
 
     return read
 

@@ -43,6 +43,8 @@ def monthly_cost(
     managed = technology.facts.get("managed_price_per_hour")
     size = [technology.facts.get(name) for name in ("size_copies", "size_vcpu", "size_ram_gb")]
     known = [fact for fact in size if fact is not None and fact.state == "known"]
+    if constraints.hosting == "managed" and managed is not None and managed.state == "known":
+        known = []
     if len(known) == 3:
         copies, vcpu, memory = (float(str(fact.value)) for fact in known)
         cloud = _cloud(constraints, catalogue)
@@ -55,7 +57,8 @@ def monthly_cost(
         dollars = round(copies * hourly * HOURS_PER_MONTH)
         text = (
             f"about {dollars:,} USD/month of servers "
-            f"({copies:g} x {vcpu:g} vCPU, {memory:g} GB at {cloud.name} list price)"
+            f"({copies:g} x {vcpu:g} vCPU, {memory:g} GB; sizes are judgement, {cloud.name} list "
+            "prices are grade C)"
         )
         return _figure("Cost", text, [*known, *prices], dollars, "USD/month")
     if managed is not None and managed.state == "known":
@@ -72,7 +75,7 @@ def monthly_cost(
 def risk(
     technology: Technology, today: dt.date, missing: float, to_verify: int
 ) -> list[dict[str, Any]]:
-    """Support left, known advisories, and how much of the score rests on unknowns."""
+    """Support left, known advisories, the share of the score that rests on unknowns."""
     rows = []
     end = technology.facts["latest_cycle_eol"]
     if end.state == "known":

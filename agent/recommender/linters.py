@@ -201,8 +201,23 @@ def _adr_problems(name: str, text: str) -> list[str]:
 
 
 def _cyclonedx_problems(text: str) -> list[str]:
-    problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
-    return [] if problem is None else [" ".join(str(problem).split())[:500]]
+    try:
+        version = json.loads(text).get("specVersion")
+        problem = _cyclonedx().validate_str(text)
+    except (json.JSONDecodeError, AttributeError) as unreadable:
+        return [f"not readable as a JSON object: {unreadable}"]
+    if version != "1.6":
+        # The official schema takes any text here.
+        return [f"specVersion: {version!r} is not 1.6"]
+    if problem is None:
+        return []
+    place = "/".join(map(str, problem.data.absolute_path)) or "document"
+    return [f"{place}: {problem.data.message[:200]}"]
+
+
+@cache
+def _cyclonedx() -> JsonStrictValidator:
+    return JsonStrictValidator(SchemaVersion.V1_6)
 
 
 @cache

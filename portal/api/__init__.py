@@ -1,6 +1,7 @@
 """The JSON API: the same calls as behind the pages, for programs."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -28,7 +29,7 @@ class PortalAPI(NinjaAPI):
         urls = [*super()._get_urls(), path("<path:anything>", _nothing_here)]
         for url in urls:
             # The API answers 401 by itself; a redirect to the sign-in page would help no program.
-            login_not_required(url.callback)
+            login_not_required(cast(Callable[..., HttpResponse], url.callback))
         return urls
 
     def get_openapi_operation_id(self, operation: Operation) -> str:

@@ -16,6 +16,7 @@ from evidence.models import Checkpoint, Entry, LogKey, Payload
 from portal.api.problems import CHANGE, READ, READ_MANY
 from portal.api.text import Text
 from portal.http import PortalRequest
+from tenants.scope import current_tenant_id
 
 router = Router(tags=["Log"])
 
@@ -62,7 +63,7 @@ class Part(Schema):
 def read_log_key(request: PortalRequest) -> LogKey:
     """Origin and verifier key of the tenant's log. Answers 409 before the first checkpoint."""
     _require_view(request)
-    key = LogKey.objects.order_by("-valid_from").first()
+    key: LogKey | None = LogKey.objects.order_by("-valid_from").first()
     if key is None:
         raise Conflict(UNSEALED)
     return key
@@ -98,7 +99,7 @@ def list_entries(request: PortalRequest, part: Query[Part]) -> dict[str, object]
 
 
 def _require_view(request: PortalRequest) -> None:
-    require(request.actor, Permission.LEDGER_VIEW, AsTenant(request.scope.tenant_id))
+    require(request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id()))
 
 
 def _shown(entry: Entry, payload: Payload | None) -> dict[str, object]:

@@ -10,6 +10,7 @@ from authz.permissions import Permission
 from authz.roles import ROLES, Role
 from portal.api.problems import Problem
 from portal.http import PortalRequest
+from tenants.scope import current
 
 router = Router(tags=["Me"])
 
@@ -48,7 +49,7 @@ def read_me(request: PortalRequest) -> dict[str, object]:
         "id": request.user.pk,
         "name": request.user.name,
         "email": request.user.email,
-        "tenant": request.scope,
+        "tenant": current(),
         "roles": [{"role": role, "project_id": project_id} for role, project_id in held],
         "permissions": sorted({permission for role, _ in held for permission in ROLES[role]}),
     }

@@ -16,6 +16,7 @@ from portal.api.text import Text
 from portal.directory import human, members_seen_by, project_seen_by
 from portal.http import PortalRequest
 from tenants.models import User
+from tenants.scope import current_tenant_id
 
 router = Router(tags=["Members"])
 
@@ -79,7 +80,7 @@ def admit_member(request: PortalRequest, person: MemberIn) -> Status[User]:
         person.email,
         person.name,
         person.roles,
-        tenant=people.AsTenant(request.scope.tenant_id),
+        tenant=people.AsTenant(current_tenant_id()),
         project=project_seen_by(request.actor, person.project),
         by=request.actor,
     )
@@ -109,7 +110,7 @@ def remove_member(request: PortalRequest, member_id: UUID) -> Status[None]:
 
 
 def _seen_by(request: PortalRequest) -> QuerySet[User]:
-    return members_seen_by(request.actor, people.AsTenant(request.scope.tenant_id))
+    return members_seen_by(request.actor, people.AsTenant(current_tenant_id()))
 
 
 def _person(request: PortalRequest, member_id: UUID) -> User:

@@ -15,6 +15,7 @@ from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.http import PortalRequest
 from portal.packs import pack_download, pack_seen_by
+from tenants.scope import current_tenant_id
 
 router = Router(tags=["Packs"])
 
@@ -41,7 +42,7 @@ class PackOut(Schema):
 @router.get("", response={200: Page[PackOut], **READ_MANY})
 def list_packs(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
     """Evidence packs of the tenant, newest first."""
-    require(request.actor, Permission.PACK_EXPORT, AsTenant(request.scope.tenant_id))
+    require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
     return paging.of(Pack.objects.all())
 
 

@@ -36,23 +36,20 @@ CHANGE = READ_ONE | {400: Problem, 409: Problem}
 
 def answer_problems(api: NinjaAPI) -> None:
     """Let every error of an endpoint leave as a problem document."""
-    api.add_exception_handler(Exception, _domain_error)
-    api.add_exception_handler(Http404, _domain_error)
-    api.add_exception_handler(HttpError, _http_error)
-    api.add_exception_handler(ValidationError, _bad_input)
+    for kind in (Exception, Http404, HttpError, ValidationError):
+        api.add_exception_handler(kind, _answer)
 
 
-def _domain_error(request: HttpRequest, error: Exception) -> HttpResponse:
-    answer = problem(request, error)
-    if answer is None:
-        raise error
-    return answer
-
-
-def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    status = error.status_code
-    detail = DETAIL.get(status, str(error))
-    return problem_json(request, status, HTTPStatus(status).phrase, detail)
+def _answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
+    match error:
+        case ValidationError():
+            return _bad_input(request, error)
+        case HttpError(status_code=status):
+            detail = DETAIL.get(status, str(error))
+            return problem_json(request, status, HTTPStatus(status).phrase, detail)
+        case Exception() if answer := problem(request, error):
+            return answer
+    raise error
 
 
 def _bad_input(request: HttpRequest, error: ValidationError) -> HttpResponse:

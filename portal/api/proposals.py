@@ -23,6 +23,7 @@ from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.api.text import Text
 from portal.http import PortalRequest
+from tenants.scope import current_tenant_id
 
 router = Router(tags=["Proposals"])
 
@@ -183,7 +184,7 @@ def read_proposal(request: PortalRequest, proposal_id: UUID) -> Proposal:
 def read_diff(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
     """The unified diff that a countersignature covers."""
     proposal = _found(request, proposal_id)
-    diff = artifact_store().get(proposal.tenant_id, proposal.diff_sha256)
+    diff = artifact_store().get(current_tenant_id(), proposal.diff_sha256)
     return HttpResponse(diff, content_type="text/x-diff; charset=utf-8")
 
 
@@ -196,7 +197,7 @@ def read_file(request: PortalRequest, proposal_id: UUID, path: Text) -> HttpResp
     """One file of the pull request as the agent wrote it."""
     proposal = _found(request, proposal_id)
     row = get_object_or_404(proposal.task.artifacts, name=FILE + path)
-    content = artifact_store().get(proposal.tenant_id, row.sha256, size=row.size)
+    content = artifact_store().get(current_tenant_id(), row.sha256, size=row.size)
     kind, _ = guess_type(path)
     return HttpResponse(content, content_type=f"{kind or 'text/plain'}; charset=utf-8")
 

@@ -26,7 +26,7 @@ router = Router(tags=["Recommendations"])
 
 
 def _names(description: str, words: Iterable[str] = ()) -> Any:
-    items = {"items": {"type": "string", "enum": list(words)}} if words else {}
+    items: dict[str, Any] = {"items": {"type": "string", "enum": list(words)}} if words else {}
     return Field(default_factory=list, description=description, json_schema_extra=items)
 
 
@@ -35,7 +35,7 @@ def _number(description: str) -> Any:
 
 
 def _word(words: tuple[str, ...], description: str) -> Any:
-    enum = {"enum": list(words)}
+    enum: dict[str, Any] = {"enum": list(words)}
     return Field(words[0], description=description, json_schema_extra=enum)
 
 

@@ -22,7 +22,7 @@ MENU = (
 def page_frame(request: HttpRequest) -> dict[str, Any]:
     """Tenant, menu, person."""
     frame: dict[str, Any] = {
-        "scope": getattr(request, "scope", None),
+        "scope": getattr(request, "tenant", None),
         "demo": settings.DEMO,
         "request_id": getattr(request, "id", ""),
     }

@@ -1,11 +1,14 @@
 """Whether this process lives, whether it can work."""
 
+import structlog
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.cache import cache
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
 
 
 @login_not_required
@@ -22,11 +25,13 @@ def ready(request: HttpRequest) -> JsonResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM public.tenant_of_host('readiness.invalid')")
     except Error as error:
-        problems["database"] = str(error).splitlines()[0]
+        log.error("the database cannot be used", error=str(error))
+        problems["database"] = "cannot be used; see the log"
     try:
         cache.get("readiness")
     except RedisError as error:
-        problems["queue"] = str(error).splitlines()[0]
+        log.error("the queue cannot be used", error=str(error))
+        problems["queue"] = "cannot be used; see the log"
     if not settings.DATA_DIR.is_dir():
         problems["store"] = "the data folder is missing"
     status = "not ready" if problems else "ready"

@@ -24,7 +24,7 @@ class Percentile95(Aggregate):
     """The value that 95 of 100 do not exceed."""
 
     function = "percentile_cont"
-    template = "%(function)s(0.95) WITHIN GROUP (ORDER BY %(expressions)s)"
+    template = "%(function)s(0.95) WITHIN GROUP (ORDER BY %(expressions)s)%(filter)s"
     output_field = DurationField()
 
 

@@ -23,9 +23,12 @@ from evidence.notes import NoteFault, verify_checkpoint
 from evidence.signing import VerifierKey
 from portal.http import PortalRequest
 from portal.pages import words
+from tenants.scope import current_tenant_id
 
 ROWS = 50  # on one page
 CSV_ROWS = 10_000
+# Object of an entry -> the page about it.
+PAGES = {"task": "recommendation", "proposal": "proposal", "pack": "pack"}
 FILTERS = ("action", "actor", "object", "outcome", "run")
 OUTCOMES = ("ok", "denied", "failed")
 COLUMNS = ("index", "recorded_at", "actor_type", "actor_name", "actor_id", "action", "outcome")
@@ -80,9 +83,8 @@ def entry(request: PortalRequest, index: int) -> HttpResponse:
         "did": words.done(found.action, found.object_type),
         "said": said,
         "leaf": json.dumps(said, indent=2, ensure_ascii=False),
-        "facts": [
-            (name, _readable(fact)) for name, fact in (payload.facts if payload else {}).items()
-        ],
+        "facts": [_fact(name, fact) for name, fact in (payload.facts if payload else {}).items()],
+        "page_name": PAGES.get(found.object_type),
         "checks": _checks(found, payload, checkpoint, key, proof),
         "leaf_hash": bytes(found.leaf_hash).hex(),
         "proof": [b64encode(sibling).decode() for sibling in proof],
@@ -112,7 +114,7 @@ class ProofCheck:
 
 
 def _require_view(request: PortalRequest) -> None:
-    require(request.actor, Permission.LEDGER_VIEW, AsTenant(request.scope.tenant_id))
+    require(request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id()))
 
 
 def _wanted(request: PortalRequest) -> dict[str, str]:
@@ -193,12 +195,13 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _readable(fact: object) -> str:
+def _fact(name: str, fact: object) -> tuple[str, str, bool]:
+    """Name and text of a fact, whether the text is a block of JSON."""
     if isinstance(fact, list) and all(isinstance(item, str) for item in fact):
-        return ", ".join(fact)
+        return name, ", ".join(fact), False
     if isinstance(fact, dict | list):
-        return json.dumps(fact, indent=2, ensure_ascii=False)
-    return str(fact)
+        return name, json.dumps(fact, indent=2, ensure_ascii=False), True
+    return name, str(fact), False
 
 
 def _checks(

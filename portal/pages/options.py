@@ -59,23 +59,14 @@ def layer_in_full(layer: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]
     ]
     names = {row["technology"]: row["name"] for row in layer["ranked"]}
     criteria = sorted(layer["weights"], key=lambda name: -layer["weights"][name])
-    figures = [
-        {
-            "label": figure["label"],
-            "cells": [
-                {
-                    "text": row["figures"][place]["text"],
-                    "marks": notes.marks(row["figures"][place]["facts"]),
-                }
-                for row in shown
-            ],
-        }
-        for place, figure in enumerate(shown[0]["figures"] if shown else [])
-    ]
+    # In the order of the page, so that the footnotes count upwards.
+    why = [{**row, "marks": notes.marks(row["facts"])} for row in layer["why"]]
+    against = [{**row, "marks": notes.marks(row["facts"])} for row in layer["against"]]
     return {
         **layer,
         "shown": shown,
-        "figures": figures,
+        "why": why,
+        "against": against,
         "criteria": [
             {
                 "title": _title(catalogue, name),
@@ -84,8 +75,12 @@ def layer_in_full(layer: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]
             }
             for name in criteria
         ],
-        "why": [{**row, "marks": notes.marks(row["facts"])} for row in layer["why"]],
-        "against": [{**row, "marks": notes.marks(row["facts"])} for row in layer["against"]],
+        "figures": _figures(shown, notes),
+        "verify": [
+            {**finding, "marks": notes.marks([finding["fact"]])}
+            for row in shown
+            for finding in row["needs_verification"]
+        ],
         "rest": [
             {**row, "points": row["total"] * 100, "behind": names.get(row["dominated_by"])}
             for row in layer["ranked"][len(shown) :]
@@ -102,15 +97,27 @@ def layer_in_full(layer: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]
             }
             for row in layer["eliminated"]
         ],
-        "verify": [
-            {**finding, "marks": notes.marks([finding["fact"]])}
-            for row in shown
-            for finding in row["needs_verification"]
-        ],
         "ignored": [_title(catalogue, name) for name in layer["ignored_priorities"]],
         "chart": _chart(shown, criteria, layer["weights"], catalogue),
         "facts": notes.rows(),
     }
+
+
+def _figures(shown: list[dict[str, Any]], notes: Footnotes) -> list[dict[str, Any]]:
+    """Latency, cost, risk: a row for each, a cell for each option."""
+    return [
+        {
+            "label": figure["label"],
+            "cells": [
+                {
+                    "text": row["figures"][place]["text"],
+                    "marks": notes.marks(row["figures"][place]["facts"]),
+                }
+                for row in shown
+            ],
+        }
+        for place, figure in enumerate(shown[0]["figures"] if shown else [])
+    ]
 
 
 def _cell(valuation: dict[str, Any], notes: Footnotes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from evidence.models import LogKey, Pack
 from portal.http import PortalRequest
 from portal.packs import pack_download, pack_filename, pack_seen_by
 from portal.pages import lists
+from tenants.scope import current_tenant_id
 
 COLUMNS = {
     "title": "title",
@@ -39,7 +40,7 @@ def create(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
 @require_GET
 def listing(request: PortalRequest) -> HttpResponse:
     """Every pack that was ordered, newest first."""
-    require(request.actor, Permission.PACK_EXPORT, AsTenant(request.scope.tenant_id))
+    require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
     context = lists.page_of(request, Pack.objects.all(), COLUMNS, first="-when")
     return render(request, "packs/list.html", context)
 

@@ -1,5 +1,6 @@
 """The people pages: members with their roles; joining, changing, leaving."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from portal.directory import human, members_seen_by, project_seen_by, projects_s
 from portal.http import PortalRequest
 from portal.pages import words
 from tenants.models import Project, User
+from tenants.scope import current_tenant_id
 
 SOURCES = {
     "admin": "added by an admin",
@@ -25,6 +27,14 @@ SOURCES = {
     "scim": "directory (SCIM)",
     "sso": "single sign-on",
     "system": "created with the project",
+}
+
+# What a role is for, in a line; the matrix on the page says exactly what it may do.
+GIST = {
+    Role.TENANT_ADMIN: "Runs the tenant: its people, their roles, every proposal, the evidence.",
+    Role.PROJECT_ADMIN: "Decides about proposals, registers repositories, gives project roles.",
+    Role.DEVELOPER: "Asks for recommendations, follows them, cancels them.",
+    Role.AUDITOR: "Reads everything, takes evidence packs away, changes nothing.",
 }
 
 
@@ -76,12 +86,12 @@ class Place:
 
     project: Project | None
     title: str
-    choices: list[tuple[Role, bool]]  # the role, whether it is ticked
+    choices: list[tuple[Role, str, bool]]  # the role, its gist, whether it is ticked
     refusal: str = ""
 
 
 def _tenant(request: PortalRequest) -> people.AsTenant:
-    return people.AsTenant(request.scope.tenant_id)
+    return people.AsTenant(current_tenant_id())
 
 
 def _person(request: PortalRequest, user_id: UUID) -> User:
@@ -125,7 +135,7 @@ def _list(
         "typed": typed,
         "ticked": typed.getlist("roles"),
         "errors": errors,
-        "offered": _offered(),
+        "offered": [(role, GIST[role]) for role in TENANT_ROLES],
         "may_admit": may(request.actor, Permission.MEMBER_ADMIT, tenant),
         "may_change": changes_roles,
         "may_remove": may(request.actor, Permission.MEMBER_REMOVE, tenant),
@@ -145,18 +155,18 @@ def _roles_page(
     held = {(grant.role, grant.project_id) for grant in person.grants.all()}
     typed = request.POST.getlist("roles")
 
-    def place(project: Project | None, title: str, roles: list[Role]) -> Place:
+    def place(project: Project | None, title: str, roles: Iterable[Role]) -> Place:
         was_refused = bool(refusal) and refused_at == project
         at = project.pk if project else None
         choices = [
-            (role, role.value in typed if was_refused else (role.value, at) in held)
+            (role, GIST[role], role.value in typed if was_refused else (role.value, at) in held)
             for role in roles
         ]
         return Place(project, title, choices, refusal if was_refused else "")
 
     places = []
     if may(request.actor, Permission.ROLE_CHANGE, _tenant(request)):
-        places.append(place(None, "The whole tenant", list(TENANT_ROLES)))
+        places.append(place(None, "The whole tenant", TENANT_ROLES))
     limited = [role for role in TENANT_ROLES if role in PROJECT_ROLES]
     places += [
         place(project, project.name, limited)
@@ -165,16 +175,8 @@ def _roles_page(
     ]
     if not places:
         require(request.actor, Permission.ROLE_CHANGE, _tenant(request))
-    context = {"person": person, "places": places, "gives": dict(_offered())}
+    context = {"person": person, "places": places}
     return render(request, "people/roles.html", context, status=status)
-
-
-def _offered() -> list[tuple[Role, str]]:
-    """Roles that a tenant hands out, with what each may do."""
-    return [
-        (role, ", ".join(words.may_do(permission) for permission in sorted(ROLES[role])))
-        for role in TENANT_ROLES
-    ]
 
 
 def _matrix() -> list[tuple[Permission, str, list[bool]]]:
@@ -192,7 +194,8 @@ def _roles_in(typed: QueryDict) -> list[Role]:
 
 
 def _project_id(typed: QueryDict) -> UUID | None:
+    chosen = typed.get("project")
     try:
-        return UUID(typed["project"]) if typed.get("project") else None
+        return UUID(chosen) if chosen else None
     except ValueError as malformed:
         raise BadRequest({"project": "choose one from the list"}) from malformed

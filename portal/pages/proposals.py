@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -16,9 +17,8 @@ from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError as QueueUnavailable
 from redis.exceptions import RedisError
 
-from agent import lifecycle
+from agent import lifecycle, queue
 from agent.forge import diff as unified
-from agent import queue
 from agent.models import Artifact, Proposal, Recommendation, Review
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from authz.decisions import may, visible, who_may
@@ -26,7 +26,7 @@ from authz.errors import BadRequest, Conflict
 from authz.permissions import Permission
 from evidence.models import Entry, Pack
 from portal.http import PortalRequest
-from portal.pages import lists, options
+from portal.pages import lists, options, words
 from portal.pages.markdown import front_matter, rendered
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ COLUMNS = {
 }
 REFRESH_EVERY = 5  # seconds between two looks at the forge
 ENTRIES_SHOWN = 200
+FOLDED_ABOVE = 200_000  # bytes of one file's diff that are only laid out when asked for
 _FILE_START = re.compile(rb"^(?=diff --git )", re.MULTILINE)
 
 
@@ -148,13 +149,13 @@ def download(request: PortalRequest, proposal_id: UUID, path: str) -> HttpRespon
 
 @dataclass(frozen=True)
 class ChangedFile:
-    """One file of the diff. raw: its part of the diff."""
+    """One file of the diff. raw: its part of the diff, where that is shown."""
 
     path: str
     status: str
     added: int
     removed: int
-    raw: str
+    raw: str = ""
 
     @property
     def folder(self) -> str:
@@ -204,16 +205,20 @@ def _page(
     tab = request.GET.get("tab", "options")
     if tab not in TABS:
         tab = "options"
-    files = _files(proposal)
+    files = _files(proposal.tenant_id, proposal.diff_sha256)
     people = who_may(Permission.PROPOSAL_COUNTERSIGN, proposal)
     mine = next((said for who, _, said in people if who == request.actor.id), None)
     context = {
         "proposal": proposal,
-        "body": rendered(proposal.body),
+        "body": rendered(proposal.body, beside=frozenset(file.path for file in files)),
         "files": files,
-        "people": [(name, said) for _, name, said in people],
+        "allowed": [name for _, name, said in people if said.allowed],
+        "without_role": [
+            name
+            for who, name, said in people
+            if not said.allowed and who != str(proposal.requester_id)
+        ],
         "mine": mine,
-        "is_requester": str(proposal.requester_id) == request.actor.id,
         "may_reject": may(request.actor, Permission.PROPOSAL_REJECT, proposal),
         "reviews": Review.objects.filter(proposal=proposal).select_related("reviewer"),
         "failing": len(proposal.failing_checks),
@@ -227,18 +232,24 @@ def _page(
     return render(request, "proposals/detail.html", context, status=status)
 
 
-def _files(proposal: Proposal) -> list[ChangedFile]:
-    diff = artifact_store().get(proposal.tenant_id, proposal.diff_sha256)
-    files = []
-    for part in _FILE_START.split(diff):
-        for file in unified.files(part):
-            text = part.decode(errors="replace")
-            files.append(ChangedFile(file.path, file.status, file.added, file.removed, text))
-    return files
+@lru_cache(maxsize=512)
+def _files(tenant_id: UUID, diff_sha256: str) -> tuple[ChangedFile, ...]:
+    """The files of a diff, without their text. A digest never changes what it stands for."""
+    return tuple(
+        ChangedFile(file.path, file.status, file.added, file.removed)
+        for part in _raw_parts(tenant_id, diff_sha256)
+        for file in unified.files(part)
+    )
+
+
+def _raw_parts(tenant_id: UUID, diff_sha256: str) -> list[bytes]:
+    """The diff in pieces, one a file."""
+    diff = artifact_store().get(tenant_id, diff_sha256)
+    return [part for part in _FILE_START.split(diff) if part]
 
 
 def _options_tab(
-    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+    request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
 ) -> dict[str, Any]:
     recommendation = Recommendation.objects.filter(task_id=proposal.task_id).first()
     if recommendation is None:
@@ -256,7 +267,7 @@ def _options_tab(
 
 
 def _files_tab(
-    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+    request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
 ) -> dict[str, Any]:
     if not files:
         return {}
@@ -265,18 +276,13 @@ def _files_tab(
     text = _text_of(proposal, file)
     context: dict[str, Any] = {"file": file, "text": text}
     if text is not None and file.path.endswith(".md"):
-        context |= {"front": front_matter(text), "html": rendered(text)}
+        paths = frozenset(other.path for other in files)
+        context |= {"front": front_matter(text), "html": rendered(text, file.path, paths)}
     return context
 
 
 def _text_of(proposal: Proposal, file: ChangedFile) -> str | None:
     """What the file says at the proposed commit; None when it is not text or was deleted."""
-    if file.status == "added":
-        # The diff has all of it, and the diff is what the digest covers.
-        (parsed,) = unified.files(file.raw.encode())
-        if parsed.binary:
-            return None
-        return "".join(f"{line.text}\n" for hunk in parsed.hunks for line in hunk.lines)
     content = forge_of(proposal.repository).read(
         forge_address(proposal.repository), proposal.head_sha, file.path
     )
@@ -286,19 +292,29 @@ def _text_of(proposal: Proposal, file: ChangedFile) -> str | None:
 
 
 def _diff_tab(
-    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+    request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
 ) -> dict[str, Any]:
-    return {"view": "split" if request.GET.get("view") == "split" else "unified"}
+    raw = _raw_parts(proposal.tenant_id, proposal.diff_sha256)
+    shown = request.GET.getlist("show")
+    return {
+        "view": "split" if request.GET.get("view") == "split" else "unified",
+        "parts": [
+            file
+            if len(part) > FOLDED_ABOVE and file.path not in shown
+            else replace(file, raw=part.decode(errors="replace"))
+            for file, part in zip(files, raw, strict=True)
+        ],
+    }
 
 
 def _checks_tab(
-    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+    request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
 ) -> dict[str, Any]:
     return {"checks": sorted(proposal.checks, key=lambda check: (check["ok"], check["path"]))}
 
 
 def _evidence_tab(
-    request: PortalRequest, proposal: Proposal, files: list[ChangedFile]
+    request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
 ) -> dict[str, Any]:
     run = str(proposal.run_id)
     context: dict[str, Any] = {
@@ -311,7 +327,10 @@ def _evidence_tab(
     if context["may_read_ledger"]:
         entries = Entry.objects.filter(run=run)
         context["entry_count"] = entries.count()
-        context["entries"] = entries.defer("leaf", "leaf_hash").order_by("-index")[:ENTRIES_SHOWN]
+        newest = entries.defer("leaf", "leaf_hash").order_by("-index")[:ENTRIES_SHOWN]
+        context["entries"] = [
+            (entry, words.done(entry.action, entry.object_type)) for entry in newest
+        ]
     if context["may_export"]:
         context["packs"] = Pack.objects.filter(object_type="proposal", object_id=str(proposal.pk))[
             :20
@@ -325,7 +344,7 @@ def _attachment(path: str) -> str:
     return f'attachment; filename="{plain}"'
 
 
-Tab = Callable[[PortalRequest, Proposal, list[ChangedFile]], dict[str, Any]]
+Tab = Callable[[PortalRequest, Proposal, tuple[ChangedFile, ...]], dict[str, Any]]
 TABS: dict[str, Tab] = {
     "options": _options_tab,
     "files": _files_tab,

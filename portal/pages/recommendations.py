@@ -17,8 +17,8 @@ from django_htmx.http import trigger_client_event
 from agent import lifecycle, planner, recommender
 from agent.loop import VERIFY
 from agent.models import Action, Draft, Plan, Proposal, Repository, Task
-from agent.recommender import BadConstraints, Catalogue, Constraints
 from agent.places import catalogue
+from agent.recommender import BadConstraints, Catalogue, Constraints
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.permissions import Permission

@@ -1,11 +1,12 @@
 """How times, sizes, digests, states are shown to people."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 register = template.Library()
@@ -88,6 +89,16 @@ def duration(milliseconds: float | None) -> str:
 def span(length: timedelta | None) -> str:
     """duration() of a timedelta."""
     return "" if length is None else duration(length.total_seconds() * 1000)
+
+
+@register.filter
+def footnotes(marks: list[dict[str, Any]]) -> SafeString:
+    """Links to the facts that a figure rests on. marks: [{"number", "id"}]."""
+    return format_html_join(
+        "",
+        '<sup><a href="#fact-{}" title="{}">{}</a></sup>',
+        ((mark["number"], mark["id"], mark["number"]) for mark in marks),
+    )
 
 
 @register.simple_tag

@@ -5,8 +5,8 @@
     const { criteria, options } = JSON.parse(document.getElementById(frame.dataset.tradeoffs).textContent);
     const canvas = frame.querySelector("canvas");
     Chart.getChart(canvas)?.destroy();
-    const text = colour("--tblr-secondary");
-    const grid = colour("--tblr-border-color");
+    // Read from the frame, because a canvas cannot work out what a style sheet's variable means.
+    const { color: text, borderTopColor: grid } = getComputedStyle(frame);
     const fills = [colour("--tblr-blue"), colour("--tblr-teal"), colour("--tblr-yellow")];
     new Chart(canvas, {
       type: "bar",

@@ -112,7 +112,7 @@ def test_every_entry_has_a_proof_that_leads_to_the_root(size, data):
     proof = inclusion_proof(index, hashes)
 
     assert root_from_inclusion(index, size, hashes[index], proof) == tree_root(hashes)
-    assert aics_tlog.verify_inclusion(index, size, hashes[index], proof, tree_root(hashes))
+    assert aics_tlog.verify_inclusion(hashes[index], index, size, proof, tree_root(hashes))
 
 
 @settings(max_examples=60)

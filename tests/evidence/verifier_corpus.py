@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,8 +32,9 @@ VERIFIER = Path(__file__).resolve().parents[2] / "evidence" / "verifier"
 # The verifier is a distribution of its own; the product neither installs nor imports it.
 sys.path.append(str(VERIFIER))
 
+from countersign_verify import entries  # noqa: E402, F401  # for tests
 from countersign_verify.checks import Trust, verify  # noqa: E402
-from countersign_verify.findings import Findings  # noqa: E402
+from countersign_verify.findings import Findings, Unusable  # noqa: E402, F401
 from countersign_verify.keys import parse_key  # noqa: E402
 
 TENANT = UUID("018f2f60-0000-7000-8000-000000000001")
@@ -213,9 +214,9 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
     countersigned = json.loads(log[20].leaf)
     return {
         f"{FOLDER}/diff.patch": diff,
-        f"{FOLDER}/pull-request.json": _json(described),
-        f"{FOLDER}/review.json": _json({"comments": [], "verdict": "approved"}),
-        f"{FOLDER}/checks.json": _json(
+        f"{FOLDER}/pull-request.json": canonical(described),
+        f"{FOLDER}/review.json": canonical({"comments": [], "verdict": "approved"}),
+        f"{FOLDER}/checks.json": canonical(
             {
                 "checks": [
                     {"name": name, "tool": tool, "version": v, "status": "passed", "summary": said}
@@ -224,12 +225,12 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
             }
         ),
         f"{FOLDER}/agent-run.jsonl": b"".join(
-            _json({"step": step, "tool": tool}) + b"\n"
+            canonical({"step": step, "tool": tool}) + b"\n"
             for step, tool in enumerate(("catalogue.search", "proposal.write"))
         ),
         f"{FOLDER}/bundle.intoto.jsonl": bundle,
         **{f"{FOLDER}/files/{path}": content for path, content in contents.items()},
-        "access/approvals.json": _json(
+        "access/approvals.json": canonical(
             {
                 "approvals": [
                     {
@@ -244,7 +245,7 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
                 ]
             }
         ),
-        "controls/coverage.json": _json({"controls": _controls()}),
+        "controls/coverage.json": canonical({"controls": _controls()}),
     }
 
 
@@ -321,8 +322,13 @@ def _story() -> dict[str, Any]:
     }
 
 
-def _json(fields: Mapping[str, Any]) -> bytes:
+def canonical(fields: Mapping[str, Any]) -> bytes:
     return rfc8785.dumps(dict(fields))
+
+
+def entry_line(leaf: bytes) -> bytes:
+    """A line of the entries with this leaf at index 0, without a payload."""
+    return b'{"index":0,"leaf":"%b","payload":null,"salt":null}\n' % b64encode(leaf)
 
 
 def verified(
@@ -373,15 +379,22 @@ def in_order(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     return sorted(files.items())
 
 
-def sealed(files: Mapping[str, bytes], signer: KeySigner | None = None) -> bytes:
-    """The files with manifest and signature made anew: what somebody with a key can do."""
+def sealed(
+    files: Mapping[str, bytes],
+    signer: KeySigner | None = None,
+    said: Callable[[dict[str, Any]], None] = lambda fields: None,
+) -> bytes:
+    """The files with manifest and signature made anew: what somebody with a key can do.
+
+    said: changes what is signed, after everything was put right.
+    """
     signer = signer or signer_named(ORIGIN)
     contents = {name: files[name] for name in files if not name.startswith("manifest.")}
     listed = {
         name: {"sha256": sha256(content).hexdigest(), "size": len(content)}
         for name, content in contents.items()
     }
-    manifest = _json({"format": "countersign-pack/1", "files": listed})
+    manifest = canonical({"format": "countersign-pack/1", "files": listed})
     origin, size, root = files["log/checkpoint.note"].decode().split("\n")[:3]
     subjects = [Subject("manifest.json", {"sha256": sha256(manifest).hexdigest()})]
     subjects += [Subject(name, {"sha256": listed[name]["sha256"]}) for name in sorted(listed)]
@@ -393,9 +406,9 @@ def sealed(files: Mapping[str, bytes], signer: KeySigner | None = None) -> bytes
         "root": root,
     }
     contents["manifest.json"] = manifest
-    contents["manifest.dsse.json"] = sign_envelope(
-        statement(subjects, PREDICATE_TYPE, predicate), signer
-    )
+    fields = json.loads(statement(subjects, PREDICATE_TYPE, predicate))
+    said(fields)
+    contents["manifest.dsse.json"] = sign_envelope(canonical(fields), signer)
     return zipped(in_order(contents))
 
 
@@ -417,7 +430,7 @@ def _edited(files: dict[str, bytes], name: str, edit: Callable[[Any], None]) -> 
     """The files with one JSON document changed in place by `edit`."""
     fields = json.loads(files[name])
     edit(fields)
-    return files | {name: _json(fields)}
+    return files | {name: canonical(fields)}
 
 
 def _with_entry(
@@ -1176,10 +1189,321 @@ FORGERIES = [
         "report",
         "carries 0 files",
     ),
+    # Odder things that a holder of the key could try, one for each remaining guard.
+    Forgery(
+        "ZIP with a comment",
+        lambda files: _patched(pack := zipped(in_order(files)), len(pack) - 2, b"\1\0") + b"!",
+        "container",
+        "bytes follow the directory",
+    ),
+    Forgery(
+        "one directory entry less than announced",
+        lambda files: _patched(
+            pack := zipped(in_order(files)), len(pack) - 14, struct.pack("<H", 99)
+        ),
+        "container",
+        "several volumes",
+    ),
+    Forgery(
+        "another packing method",
+        lambda files: zipped(in_order(files), _bzipped),
+        "container",
+        "packed by method 12",
+    ),
+    Forgery(
+        "streamed entry",
+        lambda files: _patched(
+            _patched(pack := zipped(in_order(files)), 6, b"\x08"),
+            pack.index(b"PK\1\2") + 8,
+            b"\x08",
+        ),
+        "container",
+        "an odd flag",
+    ),
+    Forgery(
+        "another CRC",
+        lambda files: _patched(
+            _patched(pack := zipped(in_order(files)), 14, b"\0\0\0\0"),
+            pack.index(b"PK\1\2") + 16,
+            b"\0\0\0\0",
+        ),
+        "container",
+        "the CRC differs",
+    ),
+    Forgery(
+        "overstated size",
+        lambda files: _patched(
+            _patched(pack := zipped(in_order(files)), 22, struct.pack("<L", 9_999)),
+            pack.index(b"PK\1\2") + 24,
+            struct.pack("<L", 9_999),
+        ),
+        "container",
+        "unpacks to less than it declares",
+    ),
+    Forgery(
+        "stored file with two sizes",
+        lambda files: _patched(
+            _patched(pack := zipped(in_order(files), _stored), 22, struct.pack("<L", 9)),
+            pack.index(b"PK\1\2") + 24,
+            struct.pack("<L", 9),
+        ),
+        "container",
+        "yet with two sizes",
+    ),
+    Forgery(
+        "packed bytes that end early",
+        lambda files: _with_packed_tail(files, b""),
+        "container",
+        "end early or late",
+    ),
+    Forgery(
+        "packed bytes that go on",
+        lambda files: _with_packed_tail(files, b"\3\0????"),
+        "container",
+        "end early or late",
+    ),
+    Forgery(
+        "packed bytes that are none",
+        lambda files: _patched(zipped(in_order(files)), 30 + len("00-README.md"), b"\xff" * 8),
+        "container",
+        "cannot be unpacked",
+    ),
+    Forgery(
+        "manifest with another part",
+        lambda files: zipped(
+            in_order(_edited(files, "manifest.json", lambda row: row.update(note="")))
+        ),
+        "manifest",
+        "other parts",
+    ),
+    Forgery(
+        "manifest without digests",
+        lambda files: zipped(
+            in_order(
+                _edited(
+                    files, "manifest.json", lambda row: row["files"]["scope.json"].pop("sha256")
+                )
+            )
+        ),
+        "manifest",
+        "without digest and size",
+    ),
+    Forgery(
+        "pack without its limits",
+        lambda files: sealed({name: files[name] for name in files if name != "known-limits.md"}),
+        "manifest",
+        "known-limits.md: is missing",
+    ),
+    Forgery(
+        "signed for one file less",
+        lambda files: sealed(files, said=lambda fields: fields["subject"].pop()),
+        "signature",
+        "but not both",
+    ),
+    Forgery(
+        "signed for another digest",
+        lambda files: sealed(
+            files, said=lambda fields: fields["subject"][3]["digest"].update(sha256="00" * 32)
+        ),
+        "signature",
+        "another digest than was signed",
+    ),
+    Forgery(
+        "statement of another type",
+        lambda files: sealed(files, said=lambda fields: fields.update(predicateType="urn:x")),
+        "signature",
+        "a statement of another type",
+    ),
+    Forgery(
+        "no statement at all",
+        lambda files: sealed(files, said=lambda fields: fields.update(_type="https://x")),
+        "signature",
+        "not an in-toto Statement",
+    ),
+    Forgery(
+        "two subjects of one name",
+        lambda files: sealed(
+            files, said=lambda fields: fields["subject"].append(fields["subject"][0])
+        ),
+        "signature",
+        "share a name",
+    ),
+    Forgery(
+        "signed for another head",
+        lambda files: sealed(files, said=lambda fields: fields["predicate"].update(size=40)),
+        "scope",
+        "another log or head",
+    ),
+    Forgery(
+        "scope of another kind",
+        lambda files: sealed(_edited(files, "scope.json", lambda row: row.update(kind="audit"))),
+        "scope",
+        "not the scope of a proposal",
+    ),
+    Forgery(
+        "scope that covers everything",
+        lambda files: sealed(_edited(files, "scope.json", lambda row: row.update(coverage="all"))),
+        "scope",
+        "neither a selection nor a range",
+    ),
+    Forgery(
+        "scope with another part",
+        lambda files: sealed(_edited(files, "scope.json", lambda row: row.update(note=""))),
+        "scope",
+        "other parts",
+    ),
+    Forgery(
+        "stray file in the log",
+        lambda files: sealed(files | {"log/entries2.jsonl": b""}),
+        "inclusion",
+        "no place in the log's folder",
+    ),
+    Forgery(
+        "proofs in a range",
+        lambda files: sealed(
+            files | {"log/proofs/20.tlog-proof": unpacked(built())["log/proofs/20.tlog-proof"]}
+        ),
+        "inclusion",
+        "no place in a pack with every entry",
+        "range",
+    ),
+    Forgery(
+        "selection passed off as a range",
+        lambda files: sealed(
+            {
+                name: content
+                for name, content in _edited(
+                    files, "scope.json", lambda row: row.update(coverage="range")
+                ).items()
+                if not name.startswith("log/proofs/")
+            }
+        ),
+        "inclusion",
+        "holds 7 entries",
+    ),
+    Forgery(
+        "countersignature of a diff that is not here, its facts withheld",
+        lambda files: sealed(
+            _edited(
+                _with_entry(
+                    files, _COUNTERSIGNATURE, lambda row: row.update(payload=None, salt=None)
+                ),
+                _APPROVALS,
+                _first("approvals", diff_sha256="00" * 32),
+            )
+        ),
+        "approvals",
+        "countersigns another diff than the pack's",
+    ),
+    Forgery(
+        "pull request without statements",
+        lambda files: sealed(files | {f"{FOLDER}/bundle.intoto.jsonl": b""}),
+        "pull request",
+        "holds no statement",
+    ),
+    Forgery(
+        "pull request without its bundle",
+        lambda files: sealed(
+            {name: files[name] for name in files if not name.endswith("bundle.intoto.jsonl")}
+        ),
+        "pull request",
+        "is missing",
+    ),
+    Forgery(
+        "file listed twice",
+        lambda files: sealed(
+            _edited(
+                files,
+                f"{FOLDER}/pull-request.json",
+                lambda row: row["files"].append(row["files"][0]),
+            )
+        ),
+        "pull request",
+        "listed twice",
+    ),
+    Forgery(
+        "added file told as deleted",
+        lambda files: sealed(
+            _edited(
+                {name: files[name] for name in files if name != _FILE},
+                f"{FOLDER}/pull-request.json",
+                lambda row: row["files"][1].update(status="deleted"),
+            )
+        ),
+        "pull request",
+        "disagrees on docs/stack/bom.md",
+    ),
+    Forgery(
+        "report with another part",
+        lambda files: sealed(_edited(files, "report.json", lambda row: row.update(verdict="good"))),
+        "report",
+        "other parts than a report",
+    ),
+    Forgery(
+        "report whose story has another part",
+        lambda files: sealed(
+            _edited(files, "report.json", lambda row: row["story"].update(grade="A"))
+        ),
+        "report",
+        "its story has other parts",
+    ),
+    *(
+        Forgery(
+            f"leaf with a malformed {name}",
+            lambda files, old=old, new=new: sealed(
+                _with_leaf(files, 0, lambda leaf: leaf.replace(old, new, 1))
+            ),
+            "entries",
+            f"malformed: {reason}",
+        )
+        for name, old, new, reason in (
+            ("version", b'"v":1', b'"v":2', "v is not 1"),
+            ("version of another type", b'"v":1', b'"v":true', "v is not 1"),
+            ("actor", b'"type":"human"', b'"type":"ghost"', "actor"),
+            ("object", b'"object":{', b'"object":{"name":"x",', "object"),
+            ("policy", b'"policy":{', b'"policy":{"name":"x",', "policy"),
+            ("action", b'"action":"task.submit"', b'"action":null', "a field that should be text"),
+            ("trace", b'"trace":null', b'"trace":7', "on_behalf_of, run or trace"),
+            ("time", b'.000003Z"', b'.0000030Z"', "ts is not a time"),
+            ("time of another zone", b'.000003Z"', b'.000003+01:00"', "ts is not a time"),
+            ("size", b'"size":', b'"size":0.', "payload"),
+        )
+    ),
 ]
+
+
+def _bzipped(info: ZipInfo) -> None:
+    info.compress_type = ZIP_BZIP2
+
+
+def _stored(info: ZipInfo) -> None:
+    info.compress_type = ZIP_STORED
+
+
+def _with_packed_tail(files: dict[str, bytes], tail: bytes) -> bytes:
+    """The first file's packed bytes cut in half or gone on with, and all sizes put right."""
+    pack = zipped(in_order(files))
+    start = 30 + len("00-README.md")
+    packed = struct.unpack("<L", pack[18:22])[0]
+    change = len(tail) or -(packed // 2)
+    body = pack[start : start + packed] + tail if tail else pack[start : start + packed + change]
+    moved = bytearray(pack[:start] + body + pack[start + packed :])
+    moved[18:22] = struct.pack("<L", packed + change)
+    at = directory = bytes(moved).index(b"PK\1\2")
+    first = True
+    while moved[at : at + 4] == b"PK\1\2":
+        if first:
+            moved[at + 20 : at + 24] = struct.pack("<L", packed + change)
+        else:
+            offset = struct.unpack("<L", moved[at + 42 : at + 46])[0]
+            moved[at + 42 : at + 46] = struct.pack("<L", offset + change)
+        first = False
+        at += 46 + struct.unpack("<H", moved[at + 28 : at + 30])[0]
+    moved[-6:-2] = struct.pack("<L", directory)
+    return bytes(moved)
 
 
 def _better_pdf(files: dict[str, bytes]) -> bytes:
     report = json.loads(files["report.json"])
     _better_report(report)
-    return render_report(report, _json(report))
+    return render_report(report, canonical(report))

@@ -1,0 +1,146 @@
+"""The catalogue is complete, sourced, and refuses to load when it contradicts itself."""
+
+import datetime as dt
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agent.recommender import BadCatalogue, Catalogue, load
+
+REGISTRY_HOSTS = re.compile(r"https?://|pypi\.org|npmjs|pythonhosted|rubygems\.org|crates\.io")
+
+
+def test_there_are_fourteen_layers_or_more_with_three_options_or_more(catalogue):
+    assert len(catalogue.layers) >= 14
+    for layer in catalogue.layers:
+        assert len(catalogue.options(layer.id)) >= 3, layer.id
+
+
+def test_every_fact_says_where_it_comes_from_and_when(catalogue):
+    for fact in catalogue.facts.values():
+        assert fact.source, fact.id
+        assert fact.locator, fact.id
+        assert isinstance(fact.as_of, dt.date), fact.id
+        assert fact.grade in catalogue.trust, fact.id
+        assert (fact.value is None) == (fact.state != "known"), fact.id
+
+
+def test_no_source_is_given_as_the_address_of_a_package_registry(catalogue):
+    for fact in catalogue.facts.values():
+        assert not REGISTRY_HOSTS.search(f"{fact.source} {fact.locator}"), fact.id
+
+
+def test_a_judgement_is_graded_as_one(catalogue):
+    for technology in catalogue.technologies.values():
+        for attribute in ("operations_burden", "lock_in", "standing", "companions"):
+            fact = technology.facts.get(attribute)
+            assert fact is None or fact.grade == "J", attribute
+
+
+def test_an_unknown_is_never_shown_as_a_number(catalogue):
+    unknown = [fact for fact in catalogue.facts.values() if fact.state == "unknown"]
+
+    assert unknown
+    assert {fact.shown() for fact in unknown} == {"unknown"}
+
+
+def test_every_option_states_its_licence_hosting_and_capabilities_even_if_unknown(catalogue):
+    for layer in catalogue.layers:
+        for option in catalogue.options(layer.id):
+            wanted = ["license", "hosting.self_hosted", "hosting.managed", "hosting.air_gapped"]
+            wanted += [f"capability.{capability}" for capability in layer.capabilities]
+            assert set(wanted) <= set(option.facts), option.id
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Postgres", "postgresql"),
+        ("PostgreSQL", "postgresql"),
+        ("node.js", "nodejs"),
+        ("k8s", "kubernetes"),
+        ("C#", "dotnet"),
+        ("GitHub Actions", "github-actions"),
+    ],
+)
+def test_a_technology_is_found_however_people_write_it(catalogue, written, meant):
+    assert catalogue.find(written).id == meant
+
+
+def test_a_name_nobody_knows_is_not_found(catalogue):
+    assert catalogue.find("no such thing") is None
+
+
+def test_the_digest_changes_with_any_byte_of_any_file(folder, tmp_path):
+    copy = _copy(folder, tmp_path)
+    before = load(copy).digest
+
+    path = copy / "examples.yaml"
+    path.write_text(path.read_text() + "# a comment\n")
+
+    assert load(copy).digest != before
+
+
+def test_the_same_files_give_the_same_digest(folder, catalogue, tmp_path):
+    assert load(_copy(folder, tmp_path)).digest == catalogue.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "complaint"),
+    [
+        ("technologies/web-api.yaml", "source: pypi,", "source: hearsay,", "hearsay"),
+        ("technologies/web-api.yaml", "id: flask", "id: django", "twice"),
+        ("technologies/web-api.yaml", "kind: framework", "kind: gadget", "gadget"),
+        ("technologies/web-api.yaml", "BSD-3-Clause", "BSD-3-Claus", "BSD-3-Claus"),
+        ("technologies/web-api.yaml", "layers: [web-api]", "layers: [wep-api]", "wep-api"),
+        ("technologies/web-api.yaml", "companions: [python", "companions: [pyhton", "pyhton"),
+        ("technologies/web-api.yaml", "as_of: 2026-11-23", "as_of: yesterday", "as_of"),
+        ("technologies/web-api.yaml", "capability.orm:", "capability.ormm:", "ormm"),
+        ("technologies/web-api.yaml", "  name:", "  nam:", "name is missing"),
+        ("layers.yaml", "capabilities: [memory_safe", "capabilities: [memory_save", "memory_save"),
+        ("layers.yaml", "criteria: [familiarity", "criteria: [familarity", "familarity"),
+        ("layers.yaml", "- id: language-runtime", "- id: [", "YAML"),
+    ],
+)
+def test_a_catalogue_that_contradicts_itself_is_refused_with_the_place(
+    folder, tmp_path, name, before, after, complaint
+):
+    copy = _copy(folder, tmp_path)
+    path = copy / name
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+    with pytest.raises(BadCatalogue) as refusal:
+        load(copy)
+
+    assert complaint in str(refusal.value)
+
+
+def test_a_layer_with_too_few_options_is_refused(folder, tmp_path):
+    copy = _copy(folder, tmp_path)
+    (copy / "technologies" / "identity.yaml").write_text("[]\n")
+
+    with pytest.raises(BadCatalogue, match="identity"):
+        load(copy)
+
+
+def test_a_missing_file_is_named(folder, tmp_path):
+    copy = _copy(folder, tmp_path)
+    (copy / "criteria.yaml").unlink()
+
+    with pytest.raises(BadCatalogue, match=r"criteria\.yaml"):
+        load(copy)
+
+
+def test_nothing_in_a_loaded_catalogue_can_be_changed(catalogue: Catalogue):
+    with pytest.raises(AttributeError):
+        catalogue.digest = "0"
+    with pytest.raises(TypeError):
+        catalogue.facts["django.license"] = None
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to / "catalog"))
