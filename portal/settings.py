@@ -112,7 +112,8 @@ TEMPLATES = [
 # Browser assets come from npm packages and are served as they are: no build step.
 _npm = BASE_DIR / "static" / "node_modules"
 STATIC_URL = "/static/"
-STATIC_ROOT = Path(environment.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
+# A folder filled by collectstatic; without one, files are served from where npm put them.
+STATIC_ROOT = environment.text("STATIC_ROOT", "") or None
 STATICFILES_DIRS = [
     ("portal", BASE_DIR / "static" / "portal"),
     ("tabler", _npm / "@tabler" / "core" / "dist"),
@@ -121,7 +122,7 @@ STATICFILES_DIRS = [
     ("diff2html", _npm / "diff2html" / "bundles"),
     ("chart", _npm / "chart.js" / "dist"),
 ]
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_MAX_AGE = 3600
 

@@ -1,5 +1,6 @@
 """The JSON API: the same calls as behind the pages, for programs."""
 
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -43,6 +44,11 @@ class PortalAPI(NinjaAPI):
                     if int(status) >= 400:
                         content = response["content"]
                         content["application/problem+json"] = content.pop("application/json")
+        # Ninja lists the classes that group query parameters; nothing refers to them.
+        used = json.dumps(schema)
+        named = schema["components"]["schemas"]
+        for name in [name for name in named if f'"#/components/schemas/{name}"' not in used]:
+            del named[name]
         return schema
 
 

@@ -108,9 +108,9 @@ def state(value: str) -> SafeString:
         value, (value.replace("_", " ").capitalize(), "point", "secondary")
     )
     return format_html(
-        '<span class="state text-{}"><i class="ti ti-{}" aria-hidden="true"></i> {}</span>',
-        colour,
+        '<span class="state"><i class="ti ti-{} text-{}" aria-hidden="true"></i> {}</span>',
         icon,
+        colour,
         word,
     )
 

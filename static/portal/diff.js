@@ -10,6 +10,8 @@
       outputFormat: frame.dataset.view === "split" ? "side-by-side" : "line-by-line",
       colorScheme: scheme(),
     });
+    // Long lines scroll sideways; the keyboard must be able to do that too.
+    for (const part of shown.querySelectorAll(".d2h-file-diff, .d2h-file-side-diff")) part.tabIndex = 0;
     source.replaceWith(shown);
   };
   const waiting = new IntersectionObserver(

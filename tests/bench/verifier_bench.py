@@ -118,12 +118,15 @@ def main() -> None:
         print(f"machine     {processor()}; Python {platform.python_version()}")
         print(f"date        {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load {os.getloadavg()[0]:.1f}")
         print(f"pack        {given.entries:,} entries, {pack.stat().st_size / 1e6:.0f} MB packed")
-        for _ in range(given.repeat):
-            seconds, busy, peak, verdict = measure(pack, one_core=True)
-            print(
-                f"verified    {seconds:.2f} s on one core ({busy:.2f} s of processor), "
-                f"{given.entries / seconds:,.0f} entries/s, peak {peak / 1024:.0f} MiB: {verdict}"
-            )
+        for one_core in (True, False):
+            for _ in range(given.repeat):
+                seconds, busy, peak, verdict = measure(pack, one_core=one_core)
+                print(
+                    f"verified    {seconds:.2f} s on {'one core' if one_core else 'all cores'} "
+                    f"({busy:.2f} s of processor), {given.entries / seconds:,.0f} entries/s, "
+                    f"peak {peak / 1024:.0f} MiB of one process, "
+                    f"load {os.getloadavg()[0]:.1f}: {verdict}"
+                )
 
 
 if __name__ == "__main__":

@@ -243,4 +243,4 @@ def test_more_entries_do_not_mean_more_queries(acme, log, sign_in, monkeypatch):
     with CaptureQueriesContext(connection) as few:
         iris.get("/audit/")
 
-    assert len(many) == len(few)
+    assert len(many) == len(few) > 3

@@ -150,4 +150,4 @@ def test_more_packs_do_not_mean_more_queries(acme, pack, proposal, sign_in):
     with CaptureQueriesContext(connection) as many:
         iris.get("/packs/")
 
-    assert len(many) == len(few)
+    assert len(many) == len(few) > 3

@@ -124,7 +124,7 @@ def test_an_option_is_dominated_only_by_one_at_least_as_good_everywhere(own, oth
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 def test_every_figure_shown_rests_on_facts_that_exist(catalogue, recommend, data):
     scored = recommend(data.draw(requests(catalogue))).scored
 
