@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from agent.forge.diff import files as files_of_diff
 from agent.models import Action, Proposal, Recommendation, Review
-from agent.recommender import Constraints, mapped_controls
+from agent.outputs import FILE
 from agent.places import artifact_store, catalogue, forge_address, forge_of
-from agent.tools import FILE
+from agent.recommender import Constraints, mapped_controls
 from evidence import ledger
 from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload

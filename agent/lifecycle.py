@@ -9,8 +9,8 @@ from django.db import transaction
 from agent import queue
 from agent.errors import IllegalMove, StaleDigest
 from agent.models import Action, Draft, Proposal, Repository, Review, Task
-from agent.recommender import BadConstraints, Constraints
 from agent.places import catalogue
+from agent.recommender import BadConstraints, Constraints
 from authz.change import change
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -51,7 +51,9 @@ def file_recommendation(
     return task
 
 
-def save_draft(fields: Mapping[str, Any], *, owner: User, repository: Repository, by: Actor) -> None:
+def save_draft(
+    fields: Mapping[str, Any], *, owner: User, repository: Repository, by: Actor
+) -> None:
     """Keep what was typed so far, so that leaving the page loses nothing."""
     with change(by, Permission.RECOMMENDATION_CREATE, on=repository) as facts:
         draft, _ = Draft.objects.update_or_create(user=owner, defaults={"fields": dict(fields)})
@@ -85,7 +87,9 @@ def resume(task: Task, *, by: Actor) -> None:
         _queue(task)
 
 
-def countersign(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, comment: str = "") -> None:
+def countersign(
+    proposal: Proposal, digest: str, *, reviewer: User, by: Actor, comment: str = ""
+) -> None:
     """Let a proposal through. digest: of what the reviewer read.
 
     Raises Denied (the requester never may), StaleDigest when the proposal has changed since,

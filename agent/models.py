@@ -214,9 +214,7 @@ class Artifact(TenantScoped):
         ordering: ClassVar[list[str]] = ["name"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             *TenantScoped.Meta.constraints,
-            models.UniqueConstraint(
-                fields=["tenant", "task", "name"], name="agent_artifact_name"
-            ),
+            models.UniqueConstraint(fields=["tenant", "task", "name"], name="agent_artifact_name"),
         ]
 
     @property
@@ -298,10 +296,7 @@ class Proposal(TenantScoped):
     def move_to(self, new: str) -> None:
         """Change state, or raise IllegalMove when it was decided already."""
         legal = new in self.MOVES[self.state]
-        if not (
-            legal
-            and Proposal.objects.filter(pk=self.pk, state=self.state).update(state=new)
-        ):
+        if not (legal and Proposal.objects.filter(pk=self.pk, state=self.state).update(state=new)):
             raise IllegalMove(f"this proposal is {self.get_state_display().lower()} already")
         self.state = new
 

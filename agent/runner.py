@@ -19,10 +19,11 @@ from agent.digests import proposal_digest
 from agent.errors import Busy, NothingLeftToTry
 from agent.forge import ForgeRefused, Person
 from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Task
+from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
 from agent.recommender import Constraints
-from agent.tools import CHECKS, DIFF, FILE, PULL_REQUEST, TOOLS, Bench
+from agent.tools import TOOLS, Bench
 from authz.change import change
 from authz.permissions import Permission
 from evidence.store import Stored, StoreFault

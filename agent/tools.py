@@ -9,7 +9,10 @@ from uuid import UUID
 
 from agent import recommender
 from agent.forge import Check, Forge, Person, Repository
-from agent.recommender import Catalogue, Constraints
+from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
+from agent.recommender import Catalogue, Constraints, linters
+from agent.recommender.pull_request import pull_request_text
+from agent.recommender.rendering import render
 from authz.permissions import Permission
 from evidence.store import Store
 
@@ -72,12 +75,6 @@ class Tool:
     permission: Permission
 
 
-FILE = "file:"  # prefix of outputs that are files of the pull request
-DIFF = "diff.patch"
-PULL_REQUEST = "pull-request.json"
-CHECKS = "checks.json"
-
-
 def retrieve_evidence(bench: Bench) -> Observation:
     """Collects the candidates of every layer in scope with the facts known about them."""
     found = recommender.retrieve(bench.constraints, bench.catalogue, bench.asked_at.date())
@@ -118,7 +115,7 @@ def score_options(bench: Bench) -> Observation:
 
 def render_documents(bench: Bench) -> Observation:
     """Writes the files of the pull request."""
-    files = recommender.render(
+    files = render(
         bench.constraints,
         bench.catalogue,
         bench.read_json("scored.json"),
@@ -139,7 +136,7 @@ def check_files(bench: Bench) -> Observation:
 def open_pr(bench: Bench) -> Observation:
     """Publishes the branch, opens the pull request as a draft."""
     forge, repository = bench.forge, bench.repository
-    title, body = recommender.pull_request_text(
+    title, body = pull_request_text(
         bench.constraints,
         bench.catalogue,
         bench.read_json("scored.json"),
@@ -234,7 +231,7 @@ def _checked(
 ) -> Observation:
     checks = [
         {"name": check.name, "path": check.path, "ok": check.ok, "detail": check.detail}
-        for check in recommender.check_files(files, bench.catalogue)
+        for check in linters.check_files(files, bench.catalogue)
     ]
     checks += [
         {"name": name, "path": bench.branch, "ok": ok, "detail": "" if ok else "it does not"}

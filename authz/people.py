@@ -79,7 +79,9 @@ def admit(
     roles = list(roles)
     _check_person(email, name, roles)
     with change(by, Permission.MEMBER_ADMIT, on=tenant) as facts:
-        user, created = User.objects.get_or_create(email=email.strip().lower(), defaults={"name": name})
+        user, created = User.objects.get_or_create(
+            email=email.strip().lower(), defaults={"name": name}
+        )
         if created:
             user.set_unusable_password()
             user.save(update_fields=["password"])
@@ -126,7 +128,9 @@ def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, 
             Grant.objects.create(user=user, role=role, project=project)
         _keep_an_admin()
         facts.about = user
-        facts.update(after=sorted(roles), project=project.slug if project else None, email=user.email)
+        facts.update(
+            after=sorted(roles), project=project.slug if project else None, email=user.email
+        )
 
 
 def remove(user: User, *, by: Actor) -> None:
@@ -153,7 +157,9 @@ def _check_person(email: str, name: str, roles: list[Role]) -> None:
     try:
         validate_email(email.strip())
     except ValidationError:
-        errors["email"] = f"{email!r} is not an e-mail address; expected something like ada@example.com"
+        errors["email"] = (
+            f"{email!r} is not an e-mail address; expected something like ada@example.com"
+        )
     if not name.strip():
         errors["name"] = "is empty; give the name that others will see"
     if not roles:

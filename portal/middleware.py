@@ -75,9 +75,7 @@ class ActorMiddleware:
         if user is not None and user.is_authenticated:
             door = "api" if request.path.startswith("/api/") else "page"
             request.actor = user.actor(door)  # type: ignore[attr-defined]
-            structlog.contextvars.bind_contextvars(
-                actor_type=user.kind, actor_id=str(user.pk)
-            )
+            structlog.contextvars.bind_contextvars(actor_type=user.kind, actor_id=str(user.pk))
         return self.get_response(request)
 
 

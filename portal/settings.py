@@ -42,7 +42,9 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 REDIS_URL = environment.text("REDIS_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+}
 DATA_DIR = Path(environment.text("DATA_DIR"))
 # Folder of signing keys. Set for the evidence worker alone: nobody else may sign.
 KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None

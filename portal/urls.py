@@ -1,6 +1,6 @@
 """Every address of the portal."""
 
-from django.urls import include, path
+from django.urls import path
 
 from portal.api import api
 from portal.pages import health, home, ledger, packs, people, proposals, recommendations

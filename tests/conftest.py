@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,14 +27,9 @@ def _servers() -> dict[str, str]:
     RUNS.mkdir(parents=True, exist_ok=True)
     for left_behind in RUNS.iterdir():
         if not Path(f"/proc/{left_behind.name}").exists():
-            _destroy(left_behind)
+            embedded.destroy(left_behind)
     embedded.start(HOME)
     return embedded.environment(HOME, evidence=True)
-
-
-def _destroy(home: Path) -> None:
-    embedded.stop(home)
-    shutil.rmtree(home)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if HOME.exists():
-        _destroy(HOME)
+        embedded.destroy(HOME)
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,9 @@ def test_foreign_keys_between_tenant_tables_name_the_tenant_on_both_sides():
         (table, name)
         for table, name, definition in rows
         if "cells_tenant" not in str(definition)
-        and not re.match(r"FOREIGN KEY \(tenant_id, \w+\) REFERENCES \S+\(tenant_id, \w+\)", str(definition))
+        and not re.match(
+            r"FOREIGN KEY \(tenant_id, \w+\) REFERENCES \S+\(tenant_id, \w+\)", str(definition)
+        )
     ]
     assert rows
     assert simple == []
@@ -188,8 +190,13 @@ def test_every_page_asks_who_you_are(acme, sign_in):
         if name is None or name in OPEN_TO_ALL:
             continue
         converters = pattern.pattern.converters
-        values = {key: "1" if type(c).__name__ == "IntConverter" else _UUID for key, c in converters.items()}
-        address = "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda m, v=values: v[m.group(1)], str(pattern.pattern))
+        values = {
+            key: "1" if type(c).__name__ == "IntConverter" else _UUID
+            for key, c in converters.items()
+        }
+        address = "/" + re.sub(
+            r"<(?:\w+:)?(\w+)>", lambda m, v=values: v[m.group(1)], str(pattern.pattern)
+        )
         answer = nobody.get(address)
         assert answer.status_code in {302, 405}, address
         if answer.status_code == 302:

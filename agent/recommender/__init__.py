@@ -1,13 +1,14 @@
-"""Recommends a technology stack: constraints in, ranked options with their evidence out."""
+"""Recommends a technology stack: constraints in, ranked options with their evidence out.
+
+Only what a page needs is imported here. Writing documents and checking them loads libraries that
+take a second to import; whoever does that names the module: `rendering`, `linters`.
+"""
 
 from agent.recommender.catalogue import BadCatalogue, Catalogue, CatalogueChanged, load
 from agent.recommender.constraints import BadConstraints, Constraints
 from agent.recommender.controls import mapped_controls
 from agent.recommender.elimination import eliminate
 from agent.recommender.evidence import retrieve
-from agent.recommender.linters import Check, check_files, lint
-from agent.recommender.pull_request import pull_request_text
-from agent.recommender.rendering import render
 from agent.recommender.scoring import score
 
 __all__ = [
@@ -15,15 +16,10 @@ __all__ = [
     "BadConstraints",
     "Catalogue",
     "CatalogueChanged",
-    "Check",
     "Constraints",
-    "check_files",
     "eliminate",
-    "lint",
     "load",
     "mapped_controls",
-    "pull_request_text",
-    "render",
     "retrieve",
     "score",
 ]

@@ -13,8 +13,8 @@ from authz.errors import Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import Checkpoint, Entry, LogKey, Payload
+from portal.api.fields import Text
 from portal.api.problems import CHANGE, READ, READ_MANY
-from portal.api.text import Text
 from portal.http import PortalRequest
 from tenants.scope import current_tenant_id
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from authz import people
 from authz.roles import Role
+from portal.api.fields import Text, one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY
-from portal.api.text import Text
 from portal.directory import human, members_seen_by, project_seen_by
 from portal.http import PortalRequest
 from tenants.models import User
@@ -43,7 +43,7 @@ class MemberOut(Schema):
     id: UUID
     email: str
     name: str
-    kind: User.Kind
+    kind: str = one_of(User.Kind.values)
     source: str = Field(alias="membership.source", description="By which way they came.")
     since: datetime = Field(alias="membership.since")
     roles: list[GrantOut] = Field(alias="grants")

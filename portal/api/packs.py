@@ -11,6 +11,7 @@ from authz.decisions import require
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import Pack
+from portal.api.fields import one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.http import PortalRequest
@@ -26,7 +27,7 @@ class PackOut(Schema):
     """An evidence pack that somebody asked for."""
 
     id: UUID
-    state: Pack.State
+    state: str = one_of(Pack.State.values)
     title: str
     object_type: str = Field(examples=["proposal"])
     object_id: str

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from mimetypes import guess_type
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -13,15 +13,15 @@ from pydantic import Field
 
 from agent import lifecycle
 from agent.models import Proposal, Review
+from agent.outputs import FILE
 from agent.places import artifact_store
-from agent.tools import FILE
 from authz.decisions import decide, visible, who_may
 from authz.permissions import Permission
 from evidence.models import Pack
+from portal.api.fields import Named, Text, one_of
 from portal.api.packs import PackOut
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
-from portal.api.text import Text
 from portal.http import PortalRequest
 from tenants.scope import current_tenant_id
 
@@ -31,22 +31,15 @@ TEXT = {"text/plain": {"schema": {"type": "string"}}}
 DIFF = {"text/x-diff": {"schema": {"type": "string"}}}
 
 
-class NamedOut(Schema):
-    """A person or thing, by id and name."""
-
-    id: UUID
-    name: str
-
-
 class ProposalOut(Schema):
     """A pull request that waits for a person. Adding a field is safe; removing one is not."""
 
     id: UUID
     number: int
     title: str
-    state: Proposal.State
-    repository: NamedOut
-    requester: NamedOut = Field(alias="task.owner")
+    state: str = one_of(Proposal.State.values)
+    repository: Named
+    requester: Named = Field(alias="task.owner")
     recommendation_id: UUID = Field(alias="task_id")
     branch: str
     base_branch: str
@@ -92,18 +85,11 @@ class LayerOut(Schema):
 class ReviewOut(Schema):
     """A person's answer, bound to the digest of what they read."""
 
-    reviewer: NamedOut
-    verdict: Review.Verdict
+    reviewer: Named
+    verdict: str = one_of(Review.Verdict.values)
     digest: str
     comment: str
     created_at: datetime
-
-
-class Countersigner(Schema):
-    """Somebody who may countersign."""
-
-    id: UUID
-    name: str
 
 
 class OwnSay(Schema):
@@ -122,7 +108,7 @@ class ProposalDetail(ProposalOut):
     files: list[FileOut]
     result: list[LayerOut]
     reviews: list[ReviewOut]
-    countersigners: list[Countersigner] = Field(description="Who may countersign it.")
+    countersigners: list[Named] = Field(description="Who may countersign it.")
     you: OwnSay
 
     @staticmethod
@@ -163,7 +149,9 @@ class Decided(Schema):
 
 @router.get("", response={200: Page[ProposalOut], **READ_MANY}, by_alias=False)
 def list_proposals(
-    request: PortalRequest, paging: Query[Paging], state: Proposal.State | None = None
+    request: PortalRequest,
+    paging: Query[Paging],
+    state: Literal["open", "countersigned", "rejected"] | None = None,
 ) -> dict[str, object]:
     """Proposals that the caller may see, newest first."""
     rows = _seen_by(request)

@@ -11,6 +11,7 @@ from ninja import Query, Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from agent import lifecycle
+from agent.loop import Phase
 from agent.models import Action, Plan, Repository, Task
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
@@ -18,6 +19,7 @@ from agent.recommender.constraints import COMPLIANCE_TARGETS, HOSTING, LICENCE_P
 from authz.decisions import visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
+from portal.api.fields import Named, one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE, Problem
 from portal.http import PortalRequest
@@ -34,11 +36,6 @@ def _number(description: str) -> Any:
     return Field(None, gt=0, description=description)
 
 
-def _word(words: tuple[str, ...], description: str) -> Any:
-    enum: dict[str, Any] = {"enum": list(words)}
-    return Field(words[0], description=description, json_schema_extra=enum)
-
-
 class Wanted(Schema):
     """Constraints of a recommendation, the same as in the form."""
 
@@ -51,9 +48,11 @@ class Wanted(Schema):
     requests_per_second: float | None = _number("Peak load, requests a second.")
     data_gb: float | None = _number("Data kept, GB.")
     latency_budget_ms: float | None = _number("95th percentile, milliseconds.")
-    hosting: str = _word(HOSTING, "Where it may run.")
+    hosting: str = one_of(HOSTING, "Where it may run.", HOSTING[0])
     regions: list[str] = _names("Regions that data may be in.")
-    licence_policy: str = _word(LICENCE_POLICIES, "Licences that may be used.")
+    licence_policy: str = one_of(
+        LICENCE_POLICIES, "Licences that may be used.", LICENCE_POLICIES[0]
+    )
     monthly_budget_usd: float | None = _number("US dollars a month.")
     compliance: list[str] = _names("Frameworks to meet.", COMPLIANCE_TARGETS)
     must_haves: list[str] = _names("Capabilities or technologies that may not be missing.")
@@ -69,24 +68,17 @@ class RecommendationIn(Wanted):
     repository: UUID = Field(description="Repository that the result is proposed to.")
 
 
-class NamedOut(Schema):
-    """A person or thing, by id and name."""
-
-    id: UUID
-    name: str
-
-
 class RecommendationOut(Schema):
     """A recommendation task. Adding a field is safe; removing one is not."""
 
     id: UUID
     short: str = Field(description="How people refer to it.", examples=["T-1a2b3c4d"])
     title: str = Field(alias="goal")
-    state: Task.State
-    phase: str = Field(json_schema_extra={"enum": ["plan", "act", "verify", "done"]})
+    state: str = one_of(Task.State.values)
+    phase: str = one_of(Phase)
     reason: str = Field(description="Why it ended as it did; empty while it runs.")
-    repository: NamedOut
-    requester: NamedOut = Field(alias="owner")
+    repository: Named
+    requester: Named = Field(alias="owner")
     branch: str
     created_at: datetime
     started_at: datetime | None
@@ -104,7 +96,7 @@ class ActionOut(Schema):
 
     number: int
     tool: str
-    status: Action.Status
+    status: str = one_of(Action.Status.values)
     observation: str
     outputs: dict[str, str] = Field(description="Name to SHA-256 of what it left behind.")
     duration_ms: int

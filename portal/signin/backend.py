@@ -17,6 +17,4 @@ class MemberBackend(BaseBackend):
         return None
 
     def get_user(self, user_id: UUID) -> User | None:
-        return User.objects.filter(
-            pk=user_id, membership__state=Membership.State.ACTIVE
-        ).first()
+        return User.objects.filter(pk=user_id, membership__state=Membership.State.ACTIVE).first()

@@ -22,7 +22,9 @@ class WalledSchemaEditor(DatabaseSchemaEditor):
     # The inline form cannot name two columns; without it Django asks _create_fk_sql().
     sql_create_column_inline_fk = None
 
-    def _create_fk_sql(self, model: type[Model], field: "Field[Any, Any]", suffix: str) -> Statement:
+    def _create_fk_sql(
+        self, model: type[Model], field: "Field[Any, Any]", suffix: str
+    ) -> Statement:
         statement = super()._create_fk_sql(model, field, suffix)
         target = field.target_field.model
         if field.column != "tenant_id" and is_walled(model) and is_walled(target):

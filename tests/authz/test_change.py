@@ -128,7 +128,8 @@ def test_the_product_itself_does_only_what_is_listed(in_acme):
 
 
 def test_who_may_names_everybody_with_a_reason(in_acme):
-    answers = {name: said.allowed for _, name, said in who_may(Permission.ROLE_CHANGE, in_acme.project)}
+    answers = {
+        name: said.allowed for _, name, said in who_may(Permission.ROLE_CHANGE, in_acme.project)
+    }
 
     assert answers == {"Tomas": True, "Ada": False, "Bo": False, "Iris": False, "Lin": False}
-

@@ -19,7 +19,12 @@ def _actor(company, name):
 
 def _admit(company, by, email="kim@example.com", roles=(Role.DEVELOPER,)):
     return people.admit(
-        email, "Kim", roles, tenant=_tenant(company), project=company.project, by=_actor(company, by)
+        email,
+        "Kim",
+        roles,
+        tenant=_tenant(company),
+        project=company.project,
+        by=_actor(company, by),
     )
 
 
@@ -66,7 +71,9 @@ def test_admitting_twice_is_refused_and_changes_nothing(in_acme, entries):
 
 def test_whoever_leaves_loses_roles_and_sessions_at_once(in_acme, sign_in, entries):
     bo = in_acme.people["bo"]
-    Session.objects.create(session_key="s" * 32, session_data="", expire_date="2030-01-01T00:00Z", user=bo)
+    Session.objects.create(
+        session_key="s" * 32, session_data="", expire_date="2030-01-01T00:00Z", user=bo
+    )
 
     people.remove(bo, by=_actor(in_acme, "tomas"))
 

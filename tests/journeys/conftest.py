@@ -22,7 +22,9 @@ class Workers:
         self.log_folder = log_folder
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, queue: str, *, shell_limit: str = "", **environment: str) -> "subprocess.Popen[bytes]":
+    def start(
+        self, queue: str, *, shell_limit: str = "", **environment: str
+    ) -> "subprocess.Popen[bytes]":
         """A worker of one queue. shell_limit: a `ulimit` to start it under."""
         values = {**os.environ, "TASK_VISIBILITY_SECONDS": "2", **environment}
         if queue != "evidence":

@@ -9,8 +9,8 @@ from django.db import InterfaceError, OperationalError, connection
 from agent import lifecycle
 from agent.models import Action, Proposal, Task
 from agent.places import forge_address, local_forge
-from evidence.models import Entry, StagedEntry
 from deploy import embedded
+from evidence.models import Entry, StagedEntry
 from tests.conftest import HOME
 
 pytestmark = pytest.mark.timeout(400)

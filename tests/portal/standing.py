@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from agent.digests import proposal_digest
 from agent.models import Action, Artifact, Proposal, Recommendation, Repository, Task
+from agent.outputs import FILE
 from agent.runner import artifact_store
-from agent.tools import FILE
 from evidence import ledger
 from evidence.models import Checkpoint, Pack
 from evidence.signing import FileKeys

@@ -495,6 +495,17 @@ def test_a_description_that_is_out_of_date_is_noticed(monkeypatch, tmp_path):
         call_command("write_openapi", check=True, stderr=StringIO())
 
 
+def test_states_are_described_as_they_are():
+    described = json.loads(write_openapi.FILE.read_text())["components"]["schemas"]
+
+    for name, state in {
+        "RecommendationOut": Task.State,
+        "ProposalOut": Proposal.State,
+        "PackOut": Pack.State,
+    }.items():
+        assert described[name]["properties"]["state"]["enum"] == state.values
+
+
 def test_every_endpoint_documents_its_problems():
     described = json.loads(write_openapi.FILE.read_text())
 

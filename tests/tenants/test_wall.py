@@ -89,7 +89,7 @@ def test_the_portals_role_cannot_list_tenants_or_hosts(acme):
     for table in ("cells_tenant", "cells_domain", "cells_cell"):
         with pytest.raises(ProgrammingError, match="permission denied"):
             with connection.cursor() as cursor:
-                cursor.execute(f"SELECT * FROM public.{table}")  # noqa: S608
+                cursor.execute(f"SELECT * FROM public.{table}")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,9 @@ def test_the_portals_role_cannot(acme, statement):
 
 def test_the_auditors_role_reads_behind_the_same_wall_and_writes_nothing(acme, globex):
     with psycopg.connect(os.environ["DATABASE_AUDITOR_URL"], autocommit=True) as auditor:
-        auditor.execute("SELECT set_config('app.tenant_id', %s, false)", [str(acme.scope.tenant_id)])
+        auditor.execute(
+            "SELECT set_config('app.tenant_id', %s, false)", [str(acme.scope.tenant_id)]
+        )
         seen = {row[0] for row in auditor.execute("SELECT tenant_id FROM pool.tenants_user")}
         with pytest.raises(psycopg.Error):
             auditor.execute("DELETE FROM pool.tenants_session")

@@ -20,7 +20,7 @@ WRITTEN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)  # the sample repositories' onl
 
 
 class Command(BaseCommand):
-    """Run as the owner (DATABASE_ROLE=owner) with DEMO=1; does nothing where it ran before."""
+    """Run as the owner (DATABASE_ROLE=owner) with DEMO=1; adds only what is missing."""
 
     help = __doc__
 
@@ -29,11 +29,11 @@ class Command(BaseCommand):
             raise CommandError("set DATABASE_ROLE=owner and DEMO=1: this opens tenants for a demo")
         by = system_actor("demo", "cli")
         for said in yaml.safe_load((FOLDER / "people.yaml").read_text())["tenants"]:
-            if Tenant.objects.filter(slug=said["slug"]).exists():
-                self.stdout.write(f"{said['name']} is there already")
-                continue
-            self._open(said, by)
-            self.stdout.write(f"{said['name']}: {len(said['people'])} people")
+            if not Tenant.objects.filter(slug=said["slug"]).exists():
+                self._open(said, by)
+            self.stdout.write(f"{said['name']}, at {said['slug']}.{settings.BASE_DOMAIN}")
+            for person in said["people"]:
+                self.stdout.write(f"  {person['name']}: {Role(person['role']).title}")
 
     def _open(self, said: dict[str, Any], by: Actor) -> None:
         host = f"{said['slug']}.{settings.BASE_DOMAIN}"

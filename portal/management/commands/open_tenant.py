@@ -30,7 +30,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.DATABASE_ROLE != "owner":
-            raise CommandError("set DATABASE_ROLE=owner: the portal's role cannot see other tenants")
+            raise CommandError(
+                "set DATABASE_ROLE=owner: the portal's role cannot see other tenants"
+            )
         by = system_actor("operator", "cli")
         host = options["host"] or f"{options['slug']}.{settings.BASE_DOMAIN}"
         try:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.recommender import Catalogue, Constraints, eliminate, load, render, retrieve, score
+from agent.recommender import Catalogue, Constraints, eliminate, load, retrieve, score
+from agent.recommender.rendering import render
 
 ROOT = Path(__file__).resolve().parents[3]
 TODAY = dt.date(2026, 11, 23)

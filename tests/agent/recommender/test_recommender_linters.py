@@ -6,8 +6,7 @@ import re
 import pytest
 from pymarkdown.api import PyMarkdownApi
 
-from agent.recommender import check_files, lint
-from agent.recommender.linters import DISABLED_RULES, PART_LINES
+from agent.recommender.linters import DISABLED_RULES, PART_LINES, check_files, lint
 
 ADR = "docs/adr/20261123-web-api.md"
 BOM = "docs/stack/bom.md"

@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.recommender import Constraints, check_files, pull_request_text, render
+from agent.recommender import Constraints
+from agent.recommender.linters import check_files
+from agent.recommender.pull_request import pull_request_text
+from agent.recommender.rendering import render
 
 ROOT = Path(__file__).resolve().parents[3]
 TODAY = dt.date(2026, 11, 23)
@@ -57,6 +60,7 @@ def test_the_same_request_gives_the_same_bytes_in_another_process(files, tmp_pat
         "import datetime as dt, hashlib, sys\n"
         "from pathlib import Path\n"
         "from agent.recommender import *\n"
+        "from agent.recommender.rendering import render\n"
         "known = load(Path('schemas/catalog'))\n"
         "asked = Constraints.parse(known.examples[0])\n"
         "today = dt.date(2026, 11, 23)\n"
