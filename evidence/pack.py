@@ -113,7 +113,8 @@ def write_pack(
     the entries give them. files: what the agent's floor contributes, under prs/, controls/ and
     access/ (schemas/evidence-pack.schema.json says what each holds). story: title, asked, layers,
     blind_spots; printed in the report and bound by the signature only.
-    Raises PackFault rather than write what a verifier would reject.
+    Raises PackFault for entries that are not in the log, payloads that do not fit, paths that
+    escape, documents that are missing. A verifier checks more than that: it trusts nobody.
     """
     key = VerifierKey.parse(signer.vkey)
     checkpoint = verify_checkpoint(checkpoint_note, key)

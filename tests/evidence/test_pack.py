@@ -1,4 +1,4 @@
-"""The pack: the same bytes for the same facts, nothing that a verifier would reject."""
+"""The pack: the same bytes for the same facts, nothing that is plainly wrong."""
 
 import json
 import os
@@ -201,7 +201,7 @@ def without(files, name):
         (lambda made: made.story.pop("layers"), "the story has"),
     ],
 )
-def test_what_a_verifier_would_reject_is_never_written(change, reason):
+def test_what_is_plainly_wrong_is_never_written(change, reason):
     made = sample()
     change(made)
 
