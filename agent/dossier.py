@@ -28,9 +28,9 @@ TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "pymarkdownlnt")
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 BLIND_SPOTS = [
-    "The figures come from the catalogue named in recommendation.json; nobody measured them again.",
-    "The log has no witness: whoever holds the signing key could rewrite it unseen since its start.",
-    "The documents were checked for form, not for being right; that is what the countersign is for.",
+    "The figures come from the catalogue named in recommendation.json; none was measured again.",
+    "The log has no witness: whoever holds the signing key could rewrite it unseen.",
+    "The documents were checked for form, not for being right; the countersigner judges that.",
     "Nothing here shows that the recommended stack was later built or run as described.",
 ]
 

@@ -151,8 +151,8 @@ def _review(
     standing = Proposal.objects.select_for_update().only("digest", "state").get(pk=proposal.pk)
     if digest != standing.digest:
         raise StaleDigest(
-            f"the proposal has changed since you read it (you read {digest[:12] or 'nothing'}, it is"
-            f" {standing.digest[:12]} now); read it again, then countersign"
+            f"the proposal has changed since you read it: you read {digest[:12] or 'nothing'},"
+            f" it is {standing.digest[:12]} now; read it again, then countersign"
         )
     if verdict == Review.Verdict.COUNTERSIGNED and proposal.failing_checks:
         raise StaleDigest(f"{len(proposal.failing_checks)} checks fail on this commit")

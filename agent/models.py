@@ -72,7 +72,7 @@ class Task(TenantScoped):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
     repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="tasks")
     branch = models.CharField(max_length=200, blank=True)  # where the result goes
-    # Where the branch leaves its base; fixed at the start, so that a resumed task makes the same commit.
+    # Where the branch leaves its base; fixed, so that a resumed task makes the same commit.
     base_sha = models.CharField(max_length=64, blank=True)
     goal = models.TextField()
     constraints = models.JSONField(default=dict)
@@ -264,7 +264,7 @@ class Proposal(TenantScoped):
     lines_removed = models.PositiveIntegerField(default=0)
     checks = models.JSONField(default=list)  # [{"name", "path", "ok", "detail"}]
     url = models.CharField(max_length=500)
-    # SHA-256 over everything that a person reads before countersigning; see digests.proposal_digest.
+    # SHA-256 over everything that a person reads before countersigning: digests.proposal_digest.
     digest = models.CharField(max_length=64)
     state = models.CharField(max_length=13, choices=State, default=State.OPEN)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -104,7 +104,7 @@ def visible[M: Model](
 
 
 def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]]:
-    """Every active person with the decision about them: (id, name, decision), allowed ones first."""
+    """Every active person as (id, name, decision about them), allowed ones first."""
     grants: dict[UUID, tuple[str, list[Held]]] = {}
     rows = Grant.objects.filter(
         user__membership__state=Membership.State.ACTIVE, user__kind="human"

@@ -132,7 +132,8 @@ def running(home: Path) -> Iterator[tuple[str, list[Part]]]:
         try:
             print("Starting PostgreSQL and Valkey", flush=True)
             values = embedded.start(home)
-            values |= {name: os.environ[name] for name in ADJUSTABLE if name in os.environ}
+            # Empty counts as not said: that is how make exports what nobody set.
+            values |= {name: value for name in ADJUSTABLE if (value := os.environ.get(name))}
             values[MARK] = str(home)
             port = int(values["PORTAL_PORT"])
             if not embedded.port_is_free(port):

@@ -44,10 +44,7 @@ def problem(request: HttpRequest, error: Exception) -> HttpResponse | None:
     if found is None:
         return None
     status, headline = found
-    if isinstance(error, Http404):
-        detail = HELP[404]
-    else:
-        detail = str(error)
+    detail = HELP[404] if isinstance(error, Http404) else str(error)
     if request.path.startswith("/api/"):
         return problem_json(request, status, headline, detail, getattr(error, "errors", None))
     return page(request, status, headline, detail)

@@ -154,7 +154,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = False
 
-# Jobs. Two queues: `agent` does the work, `evidence` seals the ledger and is the only one with keys.
+# Jobs. Two queues: `agent` does the work, `evidence` seals the ledger and alone has keys.
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

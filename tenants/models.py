@@ -14,7 +14,7 @@ from tenants.scope import current, pinned_tenant_id
 
 
 class BoundTenant(Func):
-    """The tenant that the database session is bound to, for INSERTs that do not come from the ORM."""
+    """The tenant that the session is bound to, for INSERTs that do not come from the ORM."""
 
     template = "nullif(current_setting('app.tenant_id', true), '')::uuid"
     output_field = models.UUIDField()

@@ -13,7 +13,7 @@ def is_walled(model: type[Model]) -> bool:
 
 
 class WalledSchemaEditor(DatabaseSchemaEditor):
-    """Turns a plain ForeignKey into (tenant_id, x_id) -> (tenant_id, id) where both ends are walled.
+    """Turns a ForeignKey into (tenant_id, x_id) -> (tenant_id, id) where both ends are walled.
 
     PostgreSQL checks foreign keys without row security, so a simple key would accept, and thereby
     reveal, a row of another tenant. Source: PostgreSQL manual, section 5.9.

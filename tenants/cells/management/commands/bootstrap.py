@@ -14,7 +14,7 @@ from tenants.cells.models import POOL, Cell
 
 
 class Command(BaseCommand):
-    """Run as the owner (DATABASE_ROLE=owner) at every deployment; changes nothing when up to date."""
+    """Run as the owner (DATABASE_ROLE=owner) at every deployment; harmless when up to date."""
 
     help = __doc__
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError("set DATABASE_ROLE=owner: only the owner may change tables")
         quiet = max(options["verbosity"] - 1, 0)
         call_command("migrate_schemas", shared=True, verbosity=quiet, interactive=False)
-        cell, created = Cell.objects.get_or_create(schema_name=options["cell"])
+        cell, _ = Cell.objects.get_or_create(schema_name=options["cell"])
         with connection.cursor() as cursor:
             cursor.execute(
                 sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(cell.schema_name))

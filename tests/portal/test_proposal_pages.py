@@ -1,0 +1,259 @@
+"""Proposal pages: reading what the agent proposes, deciding about it."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from agent import lifecycle, repositories, runner
+from agent.models import Proposal, Review
+from evidence import ledger
+from evidence.signing import FileKeys
+from portal.pages import proposals
+from portal.pages.markdown import front_matter, rendered
+from tenants.actor import system_actor
+from tenants.scope import tenant_scope
+
+TABS = ["options", "options&layer=vector-search", "files", "diff", "checks", "evidence"]
+
+
+@pytest.fixture
+def proposal(acme):
+    """What the real agent proposes to bo's request, sealed into the ledger."""
+    bo = acme.people["bo"]
+    with tenant_scope(acme.scope):
+        repository = repositories.register(
+            "portal",
+            project=acme.project,
+            files={"README.md": b"# Portal\n"},
+            written=datetime(2026, 1, 5, tzinfo=UTC),
+            by=system_actor("test", "cli"),
+        )
+        task = lifecycle.file_recommendation(
+            {
+                "title": "Search",
+                "skills": "python",
+                "licence_policy": "permissive_only",
+                "layers": ["vector-search"],
+            },
+            repository=repository,
+            owner=bo,
+            by=bo.actor("page"),
+        )
+        while runner.advance(task.pk):
+            pass
+        ledger.seal(FileKeys(settings.KEYS_DIR))
+        return Proposal.objects.get(task=task)
+
+
+def address(proposal, rest=""):
+    return f"/proposals/{proposal.pk}/{rest}"
+
+
+def stands(company, proposal):
+    with tenant_scope(company.scope):
+        return Proposal.objects.get(pk=proposal.pk).state
+
+
+@pytest.mark.parametrize(
+    ("tab", "shown"),
+    [
+        ("options", "Alternatives"),
+        ("options&layer=vector-search", "Trade-offs"),
+        ("options&layer=vector-search", "pgvector.license"),
+        ("files&file=docs/stack/bom.md", "<table>"),
+        ("files&file=docs/stack/bom.cdx.json", "CycloneDX"),
+        ("diff", "diff --git"),
+        ("diff&view=split", 'data-view="split"'),
+        ("checks", "Passed"),
+        ("evidence", "asked for"),
+        ("nonsense", "Alternatives"),
+    ],
+)
+def test_every_tab_has_an_address_of_its_own(acme, proposal, sign_in, tab, shown):
+    page = sign_in(acme, "iris").get(address(proposal, f"?tab={tab}")).content.decode()
+
+    if tab == "evidence":
+        shown = "recommendation.create"
+    assert shown in page
+    assert proposal.digest in page
+    assert proposal.head_sha in page
+
+
+def test_no_tab_asks_the_database_more_than_a_dozen_times(acme, proposal, sign_in):
+    ada = sign_in(acme, "ada")
+
+    for tab in TABS:
+        with CaptureQueriesContext(connection) as queries:
+            ada.get(address(proposal, f"?tab={tab}"))
+
+        assert len(queries) <= 12, tab
+
+
+def test_the_box_says_who_may_countersign_and_why_the_requester_may_not(acme, proposal, sign_in):
+    adas = sign_in(acme, "ada").get(address(proposal)).content.decode()
+    bos = sign_in(acme, "bo").get(address(proposal)).content.decode()
+
+    assert "asked for it, so a second person must" in adas
+    assert "Iris: no role that may" in adas
+    assert f'action="{address(proposal, "countersign/")}"' in adas
+    assert "Whoever asked for it cannot countersign it" in bos
+    assert "<textarea" not in bos
+
+
+def test_a_second_person_countersigns_what_was_read(acme, proposal, sign_in, entries):
+    sent = {"digest": proposal.digest, "comment": "Read all of it."}
+
+    answer = sign_in(acme, "ada").post(address(proposal, "countersign/"), sent, follow=True)
+
+    page = answer.content.decode()
+    assert stands(acme, proposal) == "countersigned"
+    assert "Read all of it." in page
+    assert "by <strong>Ada</strong>" in page
+    assert entries(acme)[-1] == ("proposal.countersign", "ok")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "left"),
+    [("bo", 403, "proposal.countersign.denied"), ("iris", 403, "proposal.countersign.denied")],
+)
+def test_whoever_may_not_countersign_is_refused_on_record(
+    acme, proposal, sign_in, entries, name, status, left
+):
+    answer = sign_in(acme, name).post(
+        address(proposal, "countersign/"), {"digest": proposal.digest}
+    )
+
+    assert answer.status_code == status
+    assert stands(acme, proposal) == "open"
+    assert entries(acme)[-1] == (left, "denied")
+
+
+@pytest.mark.parametrize("path", ["", "countersign/", "reject/", "files/README.md"])
+def test_another_tenants_proposal_does_not_exist(acme, globex, proposal, sign_in, path):
+    eve = sign_in(globex, "eve")
+    send = eve.post if path.endswith(("sign/", "ject/")) else eve.get
+
+    assert send(address(proposal, path), {"digest": proposal.digest}).status_code == 404
+    assert "Search" not in eve.get("/proposals/").content.decode()
+
+
+def test_what_has_changed_since_it_was_read_is_not_signed_and_the_comment_stays(
+    acme, proposal, sign_in, entries
+):
+    sent = {"digest": "0" * 64, "comment": "Looks good"}
+
+    answer = sign_in(acme, "ada").post(address(proposal, "countersign/"), sent)
+
+    page = answer.content.decode()
+    assert answer.status_code == 409
+    assert "has changed since you read it" in page
+    assert ">Looks good</textarea>" in page
+    assert stands(acme, proposal) == "open"
+    assert entries(acme)[-1] == ("proposal.countersign.refused", "denied")
+
+
+def test_rejecting_needs_a_reason(acme, proposal, sign_in):
+    ada = sign_in(acme, "ada")
+
+    without = ada.post(address(proposal, "reject/"), {"digest": proposal.digest})
+    sent = {"digest": proposal.digest, "comment": "Too dear"}
+    after = ada.post(address(proposal, "reject/"), sent, follow=True)
+
+    assert without.status_code == 422
+    assert "The comment is empty" in without.content.decode()
+    assert "Too dear" in after.content.decode()
+    assert stands(acme, proposal) == "rejected"
+    with tenant_scope(acme.scope):
+        assert Review.objects.get().verdict == "rejected"
+
+
+def test_nothing_can_be_countersigned_while_a_check_fails(acme, proposal, sign_in):
+    with tenant_scope(acme.scope):
+        proposal.checks[0] |= {"ok": False, "detail": "two titles"}
+        proposal.save(update_fields=["checks"])
+
+    page = sign_in(acme, "ada").get(address(proposal, "?tab=checks")).content.decode()
+
+    assert "cannot be countersigned while checks fail" in page
+    assert "two titles" in page
+    assert "Failing" in page
+
+
+def test_a_file_is_taken_away_as_it_stands_on_the_branch(acme, proposal, sign_in):
+    iris = sign_in(acme, "iris")
+
+    file = iris.get(address(proposal, "files/docs/stack/bom.cdx.json"))
+    elsewhere = iris.get(address(proposal, "files/docs/../../../etc/passwd"))
+
+    assert file.headers["Content-Disposition"] == 'attachment; filename="bom.cdx.json"'
+    assert b"CycloneDX" in file.content
+    assert elsewhere.status_code in {404, 409}
+
+
+def test_a_large_file_is_folded_until_it_is_asked_for(acme, proposal, sign_in, monkeypatch):
+    monkeypatch.setattr(proposals, "FOLDED_ABOVE", 1_000)
+    ada = sign_in(acme, "ada")
+
+    folded = ada.get(address(proposal, "?tab=diff")).content.decode()
+    shown = ada.get(address(proposal, "?tab=diff&show=docs/stack/bom.md")).content.decode()
+
+    assert "A large file, so it is folded" in folded
+    assert len(shown) > len(folded)
+
+
+def test_looking_at_a_proposal_has_the_forge_looked_at_once_in_five_seconds(
+    acme, proposal, sign_in, monkeypatch
+):
+    looked = []
+    monkeypatch.setattr(proposals.queue, "refresh_proposal", looked.append)
+    cache.delete(f"looked-at-forge:{proposal.pk}")
+    ada = sign_in(acme, "ada")
+
+    for _ in range(3):
+        ada.get(address(proposal))
+
+    assert looked == [proposal.pk]
+
+
+def test_the_list_shows_what_waits_for_whoever_may_decide(acme, proposal, sign_in):
+    adas = sign_in(acme, "ada").get("/proposals/?waiting").content.decode()
+    bos = sign_in(acme, "bo").get("/proposals/?waiting").content.decode()
+
+    assert "1 waiting for me" in adas
+    assert proposal.title in adas
+    assert "Nothing waits for you" in bos
+
+
+def test_markdown_can_neither_run_nor_load_anything():
+    html = rendered(
+        "<script>alert(1)</script>\n\n[x](javascript:alert(1)) ![p](https://elsewhere.example/p.png)"
+        "\n\n<b onclick=x>bold</b>"
+    )
+
+    assert "<script" not in html
+    assert "<img" not in html
+    assert 'href="javascript' not in html
+    assert "<b " not in html
+
+
+def test_links_between_the_files_lead_to_the_files_tab():
+    text = "[options](../stack/options.md) [gone](gone.md) [web](https://example.org/)"
+
+    html = rendered(text, "docs/adr/one.md", frozenset({"docs/stack/options.md"}))
+
+    assert 'href="?tab=files&amp;file=docs%2Fstack%2Foptions.md"' in html
+    assert "gone.md" not in html
+    assert 'href="https://example.org/"' in html
+
+
+def test_front_matter_is_shown_as_a_list_and_bad_front_matter_not_at_all():
+    assert front_matter("---\nstatus: proposed\nwho: [a, b]\n---\n# One\n") == [
+        ("status", "proposed"),
+        ("who", "a, b"),
+    ]
+    assert front_matter("---\n: [\n---\n# One\n") == []
+    assert front_matter("# One\n") == []
