@@ -24,7 +24,7 @@ from evidence.store import StoreFault
 from tenants.actor import system_actor
 from tenants.scope import current
 
-TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "pymarkdownlnt")
+TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 BLIND_SPOTS = [

@@ -165,7 +165,7 @@ def as_read(constraints: Constraints, catalogue: Catalogue) -> list[tuple[str, s
                 for place, criterion in enumerate(value, start=1)
             )
         elif isinstance(value, list):
-            shown = ", ".join(WORDS.get(item, item) for item in value)
+            shown = ", ".join(WORDS.get(str(item), str(item)) for item in value)
         elif name in UNITS:
             shown = f"{value:,g} {UNITS[name]}"
         else:

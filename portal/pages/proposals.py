@@ -28,6 +28,7 @@ from evidence.models import Entry, Pack
 from portal.http import PortalRequest
 from portal.pages import lists, options, words
 from portal.pages.markdown import front_matter, rendered
+from tenants.scope import current
 
 log = structlog.get_logger(__name__)
 
@@ -135,8 +136,10 @@ def reject(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
 
 @require_GET
 def download(request: PortalRequest, proposal_id: UUID, path: str) -> HttpResponse:
-    """One file as it stands at the proposed commit."""
+    """One of the proposal's files, as it stands at the proposed commit."""
     proposal = _found(request, proposal_id)
+    if path not in {file.path for file in _files(current().tenant_id, proposal.diff_sha256)}:
+        raise Http404
     content = forge_of(proposal.repository).read(
         forge_address(proposal.repository), proposal.head_sha, path
     )
@@ -168,10 +171,11 @@ class ChangedFile:
 
 def _found(request: PortalRequest, proposal_id: UUID) -> Proposal:
     proposals = visible(request.actor, Permission.PROPOSAL_VIEW, Proposal.objects.all())
-    return get_object_or_404(
+    proposal: Proposal = get_object_or_404(
         proposals.select_related("task__owner", "repository").defer("task__constraints"),
         pk=proposal_id,
     )
+    return proposal
 
 
 def _look_at_forge_soon(proposal: Proposal) -> None:
@@ -205,7 +209,7 @@ def _page(
     tab = request.GET.get("tab", "options")
     if tab not in TABS:
         tab = "options"
-    files = _files(proposal.tenant_id, proposal.diff_sha256)
+    files = _files(current().tenant_id, proposal.diff_sha256)
     people = who_may(Permission.PROPOSAL_COUNTERSIGN, proposal)
     mine = next((said for who, _, said in people if who == request.actor.id), None)
     context = {
@@ -294,7 +298,7 @@ def _text_of(proposal: Proposal, file: ChangedFile) -> str | None:
 def _diff_tab(
     request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
 ) -> dict[str, Any]:
-    raw = _raw_parts(proposal.tenant_id, proposal.diff_sha256)
+    raw = _raw_parts(current().tenant_id, proposal.diff_sha256)
     shown = request.GET.getlist("show")
     return {
         "view": "split" if request.GET.get("view") == "split" else "unified",

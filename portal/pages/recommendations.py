@@ -175,7 +175,10 @@ class StepRow:
 
 def _found(request: PortalRequest, task_id: UUID) -> Task:
     tasks = visible(request.actor, Permission.TASK_VIEW, Task.objects.all())
-    return get_object_or_404(tasks.select_related("owner", "repository", "project"), pk=task_id)
+    task: Task = get_object_or_404(
+        tasks.select_related("owner", "repository", "project"), pk=task_id
+    )
+    return task
 
 
 def _repositories(request: PortalRequest) -> Any:

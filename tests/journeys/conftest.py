@@ -123,3 +123,42 @@ def file_request() -> Callable[..., object]:
         )
 
     return file
+
+
+@pytest.fixture
+def portal(workers: Workers, tmp_path: Path) -> str:
+    """A running portal with both workers; returns its port on this machine."""
+    import http.client
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (tmp_path / "web.log").open("wb") as log:
+        values = {**os.environ, "DATABASE_POOL_SIZE": "8"}
+        values.pop("KEYS_DIR")
+        command = [sys.executable, "-m", "uvicorn", "portal.asgi:application"]
+        web = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--lifespan", "off"],
+            cwd=ROOT,
+            env=values,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    workers.running.append(web)
+    workers.start("agent")
+    workers.start("evidence")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return str(port)
+        except OSError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+        if time.monotonic() > deadline:
+            pytest.fail(f"the portal did not answer\n{workers.logs()}")

@@ -11,7 +11,7 @@ from agent import repositories
 from agent.models import Action, Draft, Task
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
-from tests.portal.standing import task_of
+from tests.portal import standing
 
 NEW = "/recommendations/new/"
 REQUEST = {
@@ -43,6 +43,10 @@ def repository(acme):
             written=datetime(2026, 1, 5, tzinfo=UTC),
             by=system_actor("test", "cli"),
         )
+
+
+def task_of(*who_and_where, **also):
+    return standing.task_of(*who_and_where, constraints={"title": "Customer portal"}, **also)
 
 
 def draft_of(company, name):
