@@ -246,4 +246,5 @@ def _checked(
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+    # Order is kept: layers are decided in the catalogue's order, and later ones see earlier choices.
+    return json.dumps(value, ensure_ascii=False).encode()

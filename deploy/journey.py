@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -28,6 +29,15 @@ SECONDS_TO_WAIT = 120
 
 class Broken(Exception):
     """A step of the journey did not hold; the message says which, and what was seen."""
+
+
+@dataclass
+class Answer:
+    """What the portal answered."""
+
+    status: int
+    headers: Message
+    content: bytes
 
 
 @dataclass
@@ -68,27 +78,38 @@ class Session:
         self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
     ) -> bytes:
         """Send one request. Raises Broken for any answer from 400 on."""
+        answer = self.answer(method, path, headers, body)
+        if answer.status >= 400:
+            said = answer.content[:500].decode(errors="replace")
+            raise Broken(f"{method} {path} as {self.name}: {answer.status} {said}")
+        return answer.content
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> "Answer":
+        """Send one request with this person's cookies. Raises Broken when nobody answers."""
         where = urllib.parse.urlsplit(self.address)
         # Browsers know that *.localhost is this machine; name servers need not.
         connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=60)
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:
             connection.request(
-                method, path, body, {"Host": where.netloc, "Cookie": cookies, **headers}
+                method, path, body, {"Host": where.netloc, "Cookie": cookies, **(headers or {})}
             )
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
         except OSError as error:
             raise Broken(f"{method} {path} as {self.name}: {error}") from error
         finally:
             connection.close()
-        for header in answer.headers.get_all("Set-Cookie", []):
+        for header in response.headers.get_all("Set-Cookie", []):
             for name, morsel in SimpleCookie(header).items():
                 self.cookies[name] = morsel.value
-        if answer.status >= 400:
-            said = content[:500].decode(errors="replace")
-            raise Broken(f"{method} {path} as {self.name}: {answer.status} {said}")
-        return content
+        return Answer(response.status, response.headers, content)
 
 
 class _SignInPage(HTMLParser):

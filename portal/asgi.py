@@ -7,3 +7,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 application = get_asgi_application()
+
+# Only now: models can be imported once Django is set up. The catalogue is read at the start, so
+# that the first visitor does not wait for it.
+from agent.places import catalogue  # noqa: E402
+
+catalogue()

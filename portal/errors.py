@@ -4,6 +4,7 @@ import structlog
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from agent.forge import ForgeRefused, ForgeUnavailable
 from authz.errors import BadRequest, Conflict, Denied
 from evidence.store import Damaged, Missing
 from tenants.errors import Refused
@@ -17,6 +18,8 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (Conflict, 409, "Things have changed"),
     (Refused, 409, "The answer is no"),
     (Http404, 404, "There is nothing here"),
+    (ForgeRefused, 409, "The code host refuses"),
+    (ForgeUnavailable, 503, "The code host does not answer"),
     (Missing, 410, "The file is gone from the store"),
     (Damaged, 500, "A stored file is damaged"),
 )

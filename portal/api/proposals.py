@@ -1,7 +1,6 @@
 """Proposals: what is asked to be let through, what it changes, who decides."""
 
 from datetime import datetime
-from mimetypes import guess_type
 from typing import Any, Literal
 from uuid import UUID
 
@@ -186,8 +185,8 @@ def read_file(request: PortalRequest, proposal_id: UUID, path: Text) -> HttpResp
     proposal = _found(request, proposal_id)
     row = get_object_or_404(proposal.task.artifacts, name=FILE + path)
     content = artifact_store().get(current_tenant_id(), row.sha256, size=row.size)
-    kind, _ = guess_type(path)
-    return HttpResponse(content, content_type=f"{kind or 'text/plain'}; charset=utf-8")
+    # Whatever the agent wrote, a browser shall show it as text, never run it.
+    return HttpResponse(content, content_type="text/plain; charset=utf-8")
 
 
 @router.post("/{proposal_id}/countersignature", response={201: ReviewOut, **CHANGE}, by_alias=False)

@@ -7,11 +7,14 @@
     Chart.getChart(canvas)?.destroy();
     // Read from the frame, because a canvas cannot work out what a style sheet's variable means.
     const { color: text, borderTopColor: grid } = getComputedStyle(frame);
+    // On a phone the weight goes on a line of its own, or the labels would be cut.
+    const narrow = frame.clientWidth < 500;
+    const labels = narrow ? criteria.map((label) => label.split(/ (?=\()/)) : criteria;
     const fills = [colour("--tblr-blue"), colour("--tblr-teal"), colour("--tblr-yellow")];
     new Chart(canvas, {
       type: "bar",
       data: {
-        labels: criteria,
+        labels,
         datasets: options.map((option, place) => ({
           label: option.name, data: option.values, backgroundColor: fills[place], borderRadius: 2,
         })),
@@ -23,7 +26,7 @@
         plugins: { legend: { position: "top", align: "start", labels: { color: text, boxWidth: 12 } } },
         scales: {
           x: { min: 0, max: 100, ticks: { color: text }, grid: { color: grid } },
-          y: { ticks: { color: text }, grid: { display: false } },
+          y: { ticks: { color: text, autoSkip: false, font: { size: narrow ? 10 : 12 } }, grid: { display: false } },
         },
       },
     });

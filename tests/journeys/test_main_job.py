@@ -188,10 +188,7 @@ def test_in_a_browser(ready, portal, tmp_path):
         ada.get_by_role("button", name="Ask for the recommendation").click()
         ada.wait_for_url("**/recommendations/*-*/")
         picture(ada, "running")
-        expect(
-            ada.get_by_text("verify_pull_request").or_(ada.get_by_text("Verify")).first
-        ).to_be_visible(timeout=90_000)
-        ada.get_by_role("link", name="proposal").first.click(timeout=90_000)
+        ada.get_by_role("link", name="Read the proposal").click(timeout=90_000)
         ada.wait_for_url("**/proposals/*/")
         expect(ada.get_by_role("button", name="Countersign")).to_have_count(0)
         picture(ada, "proposal-requester")

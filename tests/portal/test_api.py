@@ -268,7 +268,8 @@ def test_diff_and_files_are_served_as_they_were_kept(acme, proposal, sign_in):
     absent = call(ada, "get", f"/proposals/{proposal.pk}/files/../../etc/passwd")
 
     assert (diff["Content-Type"], diff.content) == ("text/x-diff; charset=utf-8", DIFF)
-    assert file.content == b"# One\n"
+    assert (file["Content-Type"], file.content) == ("text/plain; charset=utf-8", b"# One\n")
+    assert file["X-Content-Type-Options"] == "nosniff"
     assert absent.status_code == 404
 
 

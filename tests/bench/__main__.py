@@ -1,0 +1,185 @@
+"""Measures the whole product on this machine: python -m tests.bench [--entries N] [--requests N].
+
+Prints figures with machine and date. Machines are noisy: each figure comes with its spread or
+with a ratio to something simpler that ran beside it.
+"""
+
+import argparse
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deploy import embedded, stack
+from deploy.journey import Session
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / "var" / "bench"
+RATE, SECONDS = 20, 15  # requests a second for this long, for each page
+PROCESSES = 4
+
+
+def main() -> None:
+    """Run every measurement, print each as soon as it is known."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--entries", type=int, default=1_000_000, help="for the verifier")
+    asked.add_argument("--requests", type=int, default=20)
+    options = asked.parse_args()
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {_machine()}", flush=True)
+    os.environ["PORTAL_PORT"] = str(_free_port())
+    os.environ["LOG_LEVEL"] = "WARNING"
+    if HOME.exists():
+        embedded.destroy(HOME)
+    with stack.running(HOME) as (address, _parts):
+        proposal = _requests(address, options.requests)
+        _packs(address, proposal)
+        _pages(address, proposal)
+        _appends()
+    embedded.destroy(HOME)
+    bench = ROOT / "tests" / "bench" / "verifier_bench.py"
+    subprocess.run([sys.executable, str(bench), "--entries", str(options.entries)], check=True)
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} x {model}, Python {platform.python_version()}, load {load:.1f}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _signed_in(address: str, name: str) -> Session:
+    session = Session(address, name)
+    session.sign_in()
+    return session
+
+
+def _spread(name: str, seconds: list[float], goal: str) -> None:
+    ordered = sorted(seconds)
+    p95 = ordered[max(0, -(-len(ordered) * 95 // 100) - 1)]
+    print(
+        f"{name}: p50 {statistics.median(ordered):.2f} s, p95 {p95:.2f} s,"
+        f" max {ordered[-1]:.2f} s, n={len(ordered)} (goal: {goal})",
+        flush=True,
+    )
+
+
+def _wait(session: Session, path: str, ends: set[str]) -> Any:
+    while True:
+        found = session.read(path)
+        if found["state"] in ends:
+            return found
+        time.sleep(0.05)
+
+
+def _requests(address: str, count: int) -> str:
+    """One after the other, each timed from the POST to the finished pull request."""
+    ada = _signed_in(address, "Ada Lindqvist")
+    fields = ada.read("/recommendations/examples")[0]
+    fields["repository"] = ada.read("/repositories")["items"][0]["id"]
+    took, proposal = [], ""
+    for _ in range(count):
+        started = time.perf_counter()
+        task = ada.post("/recommendations", fields)
+        ended = _wait(
+            ada, f"/recommendations/{task['id']}", {"completed", "failed", "timed_out", "cancelled"}
+        )
+        took.append(time.perf_counter() - started)
+        if ended["state"] != "completed":
+            raise SystemExit(f"a request ended as {ended['state']}: {ended['reason']}")
+        proposal = ended["proposal_id"]
+    _spread("request to pull request, one worker", took, "p95 <= 5 s")
+    return proposal
+
+
+def _packs(address: str, proposal: str) -> None:
+    iris = _signed_in(address, "Iris Marchetti")
+    took = []
+    for _ in range(10):
+        started = time.perf_counter()
+        pack = iris.post(f"/proposals/{proposal}/packs", {})
+        ended = _wait(iris, f"/packs/{pack['id']}", {"ready", "failed"})
+        took.append(time.perf_counter() - started)
+        if ended["state"] != "ready":
+            raise SystemExit(f"a pack failed: {ended['problem']}")
+    _spread("evidence pack, from the order to the file", took, "p95 <= 5 s")
+
+
+def _pages(address: str, proposal: str) -> None:
+    """Pages at a steady rate; the server's own time, as it says in Server-Timing."""
+    pages = {
+        "dashboard": "/",
+        "list of proposals": "/proposals/",
+        "proposal": f"/proposals/{proposal}/",
+        "proposal, its diff": f"/proposals/{proposal}/?tab=diff",
+    }
+    session = _signed_in(address, "Lin Zhao")
+    for name, path in pages.items():
+        times: list[float] = []
+        lock = threading.Lock()
+
+        def fetch(
+            path: str = path, times: list[float] = times, lock: threading.Lock = lock
+        ) -> None:
+            taken = _server_time(session, path)
+            with lock:
+                times.append(taken)
+
+        with ThreadPoolExecutor(RATE) as pool:
+            started = time.perf_counter()
+            for number in range(RATE * SECONDS):
+                time.sleep(max(0.0, started + number / RATE - time.perf_counter()))
+                pool.submit(fetch)
+        ordered = sorted(times)
+        p95 = ordered[len(ordered) * 95 // 100]
+        print(
+            f"page at {RATE}/s, {name}: p50 {statistics.median(ordered):.0f} ms,"
+            f" p95 {p95:.0f} ms server time, n={len(ordered)} (goal: p95 <= 100 ms)",
+            flush=True,
+        )
+
+
+def _server_time(session: Session, path: str) -> float:
+    """Milliseconds that the portal says it took to answer."""
+    answer = session.answer("GET", path)
+    if answer.status != 200:
+        raise SystemExit(f"{path}: {answer.status}")
+    return float(answer.headers["Server-Timing"].split("dur=")[1])
+
+
+def _appends() -> None:
+    """Recorded changes by several processes at once, beside bare committed updates."""
+    values = {**os.environ, **embedded.environment(HOME), "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "tests.bench.appends", "acme.localhost", "8"]
+    running = [
+        subprocess.Popen(command, cwd=ROOT, env=values, stdout=subprocess.PIPE, text=True)
+        for _ in range(PROCESSES)
+    ]
+    rates = [tuple(map(float, process.communicate()[0].split())) for process in running]
+    recorded, bare = (sum(column) for column in zip(*rates, strict=True))
+    print(
+        f"appends through change(): {recorded:.0f}/s with {PROCESSES} processes,"
+        f" {recorded / bare:.2f} of bare committed updates (goal: >= 1000/s)",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Counts how many recorded changes one process makes in a while; the bench runs several at once.
+
+Run by tests.bench: python -m tests.bench.appends HOST SECONDS, in the environment of a portal.
+"""
+
+import os
+import sys
+import time
+
+import django
+
+
+def main() -> None:
+    """Print two numbers: recorded changes a second, and bare committed updates a second."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "portal.settings"
+    django.setup()
+    from django.db import transaction
+
+    from authz.change import change
+    from authz.permissions import Permission
+    from authz.roles import Role
+    from tenants.models import Project, User
+    from tenants.scope import scope_of_host, tenant_scope
+
+    host, seconds = sys.argv[1], float(sys.argv[2])
+    scope = scope_of_host(host)
+    assert scope is not None, host
+    with tenant_scope(scope):
+        admin = User.objects.get(grants__role=Role.TENANT_ADMIN).actor("cli")
+        project = Project.objects.create(slug=f"bench-{os.getpid()}", name="Bench")
+        mine = Project.objects.filter(pk=project.pk)
+
+        def recorded(number: int) -> None:
+            with change(admin, Permission.PROJECT_CREATE, on=project) as facts:
+                mine.update(name=f"Bench {number}")
+                facts["number"] = number
+
+        def bare(number: int) -> None:
+            with transaction.atomic():
+                mine.update(name=f"Bare {number}")
+
+        print(_rate(recorded, seconds), _rate(bare, seconds / 4))
+
+
+def _rate(work, seconds: float) -> float:  # type: ignore[no-untyped-def]
+    started = time.perf_counter()
+    done = 0
+    while time.perf_counter() - started < seconds:
+        work(done)
+        done += 1
+    return done / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
