@@ -49,7 +49,7 @@ check: setup-tests ## What CI runs: format, lint, types, imports, migrations, AP
 	$(VENV)/ruff check .
 	$(WITH_SERVERS) $(VENV)/mypy .
 	$(VENV)/lint-imports
-	$(WITH_SERVERS) $(VENV)/python manage.py makemigrations --check --dry-run
+	$(WITH_SERVERS) env DATABASE_ROLE=owner $(VENV)/python manage.py makemigrations --check --dry-run
 	$(WITH_SERVERS) $(VENV)/python manage.py write_openapi --check
 	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet --site-dir build/site
 	$(VENV)/python -m pytest $(ARGS)

@@ -22,7 +22,7 @@ from evidence.pack import PackEntry, PackFault, Scope, build_pack
 from evidence.signing import FileKeys, KeyFault, Signer
 from evidence.store import StoreFault
 from tenants.actor import system_actor
-from tenants.scope import current
+from tenants.scope import current, current_tenant_id
 
 TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -131,7 +131,7 @@ def _disclosed(entries: Iterable[Entry]) -> list[PackEntry]:
 
 def _files(proposal: Proposal, entries: Sequence[Entry], signer: Signer) -> dict[str, bytes]:
     folder = f"prs/{proposal.repository.name}-{proposal.number}"
-    store, tenant_id = artifact_store(), proposal.tenant_id
+    store, tenant_id = artifact_store(), current_tenant_id()
     diff = store.get(tenant_id, proposal.diff_sha256)
     forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
     touched = [file for file in files_of_diff(diff) if file.status != "deleted"]
@@ -169,7 +169,7 @@ def _bundle(
     signer: Signer,
 ) -> bytes:
     failing = proposal.failing_checks
-    predicates = {
+    predicates: dict[str, dict[str, Any]] = {
         "urn:countersign:agent-run:v1": {"task": str(proposal.task_id), "steps": run},
         "urn:countersign:code-review:v1": {"digest": proposal.digest, "reviews": review},
         "https://in-toto.io/attestation/test-result/v0.1": {

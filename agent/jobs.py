@@ -10,6 +10,7 @@ from agent import dossier, runner, upkeep
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from evidence.signing import FileKeys
+from tenants.jobs import TenantlessJob
 from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
 
 # What may be different the next time. Nothing else is tried again.
@@ -31,7 +32,7 @@ def advance_task(task_id: str) -> None:
         advance_task.delay(task_id)
 
 
-@shared_task(tenantless=True)
+@shared_task(base=TenantlessJob)
 def resume_stalled() -> None:
     """Queue every task and pack that is not finished and that nobody has touched for a while."""
     for tenant_id in tenants_with_work("stalled"):

@@ -11,6 +11,7 @@ from agent.forge.local import LocalForge
 from agent.models import Repository
 from agent.recommender import Catalogue
 from evidence.store import Store
+from tenants.scope import current_tenant_id
 
 
 @cache
@@ -41,4 +42,4 @@ def forge_of(repository: Repository) -> Forge:
 
 def forge_address(repository: Repository) -> ForgeRepository:
     """The repository as the forge knows it."""
-    return ForgeRepository(tenant_id=repository.tenant_id, name=repository.name)
+    return ForgeRepository(tenant_id=current_tenant_id(), name=repository.name)

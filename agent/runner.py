@@ -29,6 +29,7 @@ from authz.permissions import Permission
 from evidence.store import Stored, StoreFault
 from tenants.actor import Actor
 from tenants.models import User
+from tenants.scope import current_tenant_id
 
 log = structlog.get_logger(__name__)
 S = Task.State
@@ -43,7 +44,7 @@ def advance(task_id: UUID) -> bool:
     retry, with everything up to the last step kept.
     """
     with _held(task_id):
-        task = Task.objects.select_related("project", "repository", "owner").get(pk=task_id)
+        task: Task = Task.objects.select_related("project", "repository", "owner").get(pk=task_id)
         if not task.is_running:
             return False
         by = _agent_of(task)
@@ -90,7 +91,7 @@ class Toolbox:
         started = time.monotonic()
         seen = tool.run(bench_for(self.task, _outputs(work)))
         kept = {
-            name: store.put(self.task.tenant_id, content) for name, content in seen.outputs.items()
+            name: store.put(current_tenant_id(), content) for name, content in seen.outputs.items()
         }
         outputs = {name: stored.sha256 for name, stored in kept.items()}
         row.observation, row.outputs = seen.said, outputs
@@ -102,6 +103,7 @@ class Toolbox:
     def _begin(self, action: loop.Action, number: int) -> Action:
         tool = TOOLS[action.tool]
         with change(self.by, tool.permission, on=self.task) as facts:
+            row: Action
             row, created = Action.objects.update_or_create(
                 task=self.task,
                 number=number,
@@ -121,7 +123,7 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
     """What the tools of this task may touch."""
     agent = _agent_account(task)
     return Bench(
-        tenant_id=task.tenant_id,
+        tenant_id=current_tenant_id(),
         task_id=task.pk,
         task_name=task.short,
         asked_at=task.created_at,

@@ -246,5 +246,5 @@ def _checked(
 
 
 def _json(value: Any) -> bytes:
-    # Order is kept: layers are decided in the catalogue's order, and later ones see earlier choices.
+    # Order is kept: layers are decided in the catalogue's order, later ones seeing earlier choices.
     return json.dumps(value, ensure_ascii=False).encode()

@@ -15,7 +15,7 @@ from authz.roles import PROJECT_ROLES, TENANT_ROLES, Role
 from tenants.actor import Actor
 from tenants.cells.models import Cell, Domain, Tenant
 from tenants.models import Membership, Project, Session, User
-from tenants.scope import Scope, tenant_scope
+from tenants.scope import Scope, current_tenant_id, tenant_scope
 
 
 class AsTenant:
@@ -120,7 +120,7 @@ def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, 
     roles = list(roles)
     _check_roles(roles, project)
     permission = Permission.PROJECT_ROLE_CHANGE if project else Permission.ROLE_CHANGE
-    with change(by, permission, on=project or AsTenant(user.tenant_id)) as facts:
+    with change(by, permission, on=project or AsTenant(current_tenant_id())) as facts:
         held = Grant.objects.filter(user=user, project=project)
         facts["before"] = sorted(held.values_list("role", flat=True))
         held.delete()
@@ -138,7 +138,7 @@ def remove(user: User, *, by: Actor) -> None:
 
     Raises Denied, or Conflict when they are no member or the last admin.
     """
-    with change(by, Permission.MEMBER_REMOVE, on=AsTenant(user.tenant_id)) as facts:
+    with change(by, Permission.MEMBER_REMOVE, on=AsTenant(current_tenant_id())) as facts:
         ended = Membership.objects.filter(user=user, state=Membership.State.ACTIVE).update(
             state=Membership.State.REMOVED, ended_at=timezone.now()
         )

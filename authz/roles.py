@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from hashlib import sha256
+from typing import Any
 
 import rfc8785
 
@@ -19,7 +20,7 @@ class Role(StrEnum):
     AGENT = "agent"
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]  # str.title() makes no sense of a role
         return self.value.replace("_", " ").capitalize()
 
 
@@ -68,7 +69,7 @@ ONLY_BY_PEOPLE = frozenset({P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_REJECT, *_RUN_PEO
 
 def policy_digest() -> str:
     """SHA-256 (hex) of the rules above, so that a decision names the rules it was made by."""
-    rules = {
+    rules: dict[str, Any] = {
         "roles": {role.value: sorted(permissions) for role, permissions in ROLES.items()},
         "system": sorted(SYSTEM),
         "not_by_requester": sorted(NOT_BY_REQUESTER),

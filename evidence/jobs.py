@@ -5,10 +5,11 @@ from django.conf import settings
 
 from evidence import ledger
 from evidence.signing import FileKeys
+from tenants.jobs import TenantlessJob
 from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
 
 
-@shared_task(tenantless=True)
+@shared_task(base=TenantlessJob)
 def seal_waiting() -> None:
     """Seal the ledger of every tenant that has entries without a place. Runs every 5 seconds."""
     if settings.KEYS_DIR is None:

@@ -19,19 +19,19 @@ def stamp(headers: dict[str, Any], **_: Any) -> None:
 
 
 class TenantJob(Task):  # type: ignore[type-arg]
-    """A job that runs inside the scope of the tenant that queued it.
-
-    A job without a tenant raises NoTenant unless it is declared with `tenantless=True`.
-    """
+    """A job that runs inside the scope of the tenant that queued it; NoTenant when nobody did."""
 
     abstract = True
-    tenantless = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.tenantless or pinned() is not None:
-            return super().__call__(*args, **kwargs)
         tenant = self.request.get(HEADER)
         if tenant is None:
             raise NoTenant(f"job {self.name} was queued outside of tenant_scope()")
         with tenant_scope(scope_of_tenant(UUID(tenant))):
             return super().__call__(*args, **kwargs)
+
+
+class TenantlessJob(Task):  # type: ignore[type-arg]
+    """A job that works for no tenant in particular; it opens scopes itself where it needs one."""
+
+    abstract = True

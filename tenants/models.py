@@ -108,12 +108,13 @@ class User(TenantScoped, AbstractBaseUser):
     @property
     def is_active(self) -> bool:  # type: ignore[override]  # a question about the membership here
         """Whether this account is a member today."""
-        return Membership.objects.filter(user=self, state=Membership.State.ACTIVE).exists()
+        active: bool = Membership.objects.filter(user=self, state=Membership.State.ACTIVE).exists()
+        return active
 
     def actor(self, door: Door, *, on_behalf_of: Self | None = None) -> Actor:
         """This account as the one who acts."""
         return Actor(
-            type=self.Kind(self.kind).value,
+            type="agent" if self.kind == self.Kind.AGENT else "human",
             id=str(self.pk),
             name=self.name,
             door=door,

@@ -58,10 +58,14 @@ def tenant_scope(scope: Scope) -> Iterator[Scope]:
         _pinned.reset(token)
 
 
-def pinned_tenant_id() -> UUID | None:
-    """Id of the pinned tenant for a row that is being made; without one PostgreSQL refuses it."""
+def pinned_tenant_id() -> UUID:
+    """Id of the pinned tenant for a row that is being made.
+
+    None without a scope, so that Django's start-up checks may make empty instances; PostgreSQL
+    refuses to store such a row.
+    """
     scope = _pinned.get()
-    return scope.tenant_id if scope else None
+    return scope.tenant_id if scope else None  # type: ignore[return-value]
 
 
 def scope_of_host(host: str) -> Scope | None:
@@ -88,7 +92,7 @@ def tenants_with_work(kind: str) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _find(sql: str, value: object) -> Scope | None:
+def _find(sql: str, value: str | UUID) -> Scope | None:
     # These functions are SECURITY DEFINER: the portal's role cannot read the list of tenants.
     with connection.cursor() as cursor:
         cursor.execute(sql, [value])

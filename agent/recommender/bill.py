@@ -50,7 +50,8 @@ def bill_of_materials(
         [
             "# Bill of materials",
             f"For “{escaped(constraints.title)}”, as of {today.isoformat()}. “unknown” means that "
-            "no source was read; it never means none.",
+            "no source was read; it never means none. Grade J means our judgement, or entered by hand "
+            "and not re-read: look it up before you rely on it.",
             "## Stack",
             table(
                 ("Layer", "Primary choice", "Rationale", "Alternative 1", "Alternative 2"),
@@ -58,7 +59,7 @@ def bill_of_materials(
             ),
             "## Licence and version",
             table(
-                ("Item", "Version", "Licence", "Facts"),
+                ("Item", "Version", "Licence", "Basis of the licence", "Facts"),
                 (_licence_row(technology) for _, technology in chosen),
             ),
             "## Supply-chain assurances with known advisories",
@@ -125,6 +126,8 @@ def _item(technology: Technology, layer_ids: list[str]) -> Component | Service:
         for fact in (version, licence)
         if fact is not None
     ]
+    if licence.state == "known":
+        properties.append(Property(name="countersign:licence-basis", value=licence.basis()))
     licences: list[DisjunctiveLicense | LicenseExpression] = []
     if licence.state == "known":
         expression = str(licence.value)
@@ -171,7 +174,8 @@ def _licence_row(technology: Technology) -> tuple[str, ...]:
     version = technology.facts.get("latest_version")
     ids = [licence.id] + ([version.id] if version else [])
     shown = version.shown() if version else "operated as a service, no version"
-    return (technology.name, shown, licence.shown(), fact_ids(ids))
+    basis = licence.basis() if licence.state == "known" else "—"
+    return (technology.name, shown, licence.shown(), basis, fact_ids(ids))
 
 
 def _assurance_row(technology: Technology, today: dt.date) -> tuple[str, ...]:
@@ -180,7 +184,8 @@ def _assurance_row(technology: Technology, today: dt.date) -> tuple[str, ...]:
         fact = technology.facts.get(name)
         if fact is None or fact.state == "n/a":
             continue
-        words.append(f"{title}: {fact.shown()}")
+        basis = f" (grade {fact.grade})" if fact.state == "known" else ""
+        words.append(f"{title}: {fact.shown()}{basis}")
         ids.append(fact.id)
     advisories = figures.known_advisories(technology, today)
     return (

@@ -28,6 +28,17 @@ KINDS = (
 # Values that say why there is no figure. They are never shown as 0 and never counted as one.
 TYPED_UNKNOWNS = ("unknown", "unreachable", "n/a")
 MINIMUM_OPTIONS = 3
+# Facts that every option of a layer is asked for by name, beside the layer's capabilities.
+LOOKED_UP = (
+    "license",
+    "hosting.self_hosted",
+    "hosting.managed",
+    "hosting.air_gapped",
+    "latest_cycle_eol",
+    "latency",
+    "advisories_2022_10_to_2024_10",
+    "assurance.provenance",
+)
 
 Value = str | int | float | bool | None
 
@@ -45,7 +56,8 @@ class Fact:
     """One thing known, or known to be unknown, about one technology.
 
     state: "known", or the typed unknown, in which case value is None.
-    as_of: the day the source said so. grade: see criteria.yaml.
+    as_of: the day the source said so. grade: see criteria.yaml. by_hand: somebody entered it from
+    what they know; the source is where to look it up, and was not read for it.
     """
 
     id: str
@@ -59,6 +71,7 @@ class Fact:
     locator: str
     as_of: dt.date
     grade: str
+    by_hand: bool
     note: str
     refresh_days: int
     usable_days: int
@@ -70,6 +83,11 @@ class Fact:
     def is_stale(self, today: dt.date) -> bool:
         """Whether the fact is too old to count; it may still be shown, marked as stale."""
         return (today - self.as_of).days > self.usable_days
+
+    def basis(self) -> str:
+        """How far the fact can be trusted, for a reader."""
+        hand = ", entered by hand, not re-read" if self.by_hand else ""
+        return f"grade {self.grade}{hand}"
 
     def shown(self) -> str:
         """The value for a reader, with its unit."""
@@ -246,6 +264,7 @@ class _Reader:
                 technologies[technology.id] = technology
                 facts |= {fact.id: fact for fact in technology.facts.values()}
                 self._check_licence(technology, classes)
+                self._check_looked_up(technology, layers)
         self._check_links(layers, technologies)
         return Catalogue(
             digest=digest,
@@ -314,11 +333,10 @@ class _Reader:
         identity = row["id"]
         facts: dict[str, Fact] = {}
         documented = row.get("documented")
-        about = documented or {
-            "source": "documentation",
-            "locator": f"{row['name']} documentation",
-            "as_of": dt.date(2026, 11, 23),
-        }
+        self._need(row.get("facts") or {}, ("license",))
+        read = documented or row["facts"]["license"]
+        self._need(read, ("source", "locator", "as_of"))
+        about = {key: read[key] for key in ("source", "locator", "as_of")}
         for attribute, label in (("languages", "Languages"), ("skills", "Skills it asks for")):
             listed = ", ".join(row[attribute]) or None
             facts[attribute] = self._fact(identity, attribute, {**about, "value": listed}, label)
@@ -396,20 +414,31 @@ class _Reader:
             locator=entry["locator"],
             as_of=entry["as_of"],
             grade=source["grade"],
+            by_hand=source.get("by_hand", False),
             note=entry.get("note", ""),
             refresh_days=about["refresh_days"],
             usable_days=about["usable_days"],
         )
 
     def _check_licence(self, technology: Technology, classes: Mapping[str, int]) -> None:
-        fact = technology.facts.get("license")
-        if fact is None:
-            self._refuse("license is missing; write unknown when it is not known")
-        elif fact.state == "known":
+        fact = technology.facts["license"]
+        if fact.state == "known":
             try:
                 licences.restriction(str(fact.value), classes)
             except KeyError as strange:
                 self._refuse(f"licence {strange} is not in licences.yaml")
+
+    def _check_looked_up(self, technology: Technology, layers: tuple[Layer, ...]) -> None:
+        """Refuse an option without a fact that every option of its layers is asked for."""
+        for layer in layers:
+            if layer.id not in technology.layers:
+                continue
+            wanted = (*LOOKED_UP, *(f"capability.{name}" for name in layer.capabilities))
+            if missing := [name for name in wanted if name not in technology.facts]:
+                self._refuse(
+                    f"{', '.join(missing)} is missing, which every option of the layer {layer.id} "
+                    "has to state; write unknown when it is not known"
+                )
 
     def _check_links(
         self, layers: tuple[Layer, ...], technologies: Mapping[str, Technology]

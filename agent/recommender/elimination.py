@@ -65,8 +65,8 @@ def eliminate(
                 verify += findings
         layers[layer_id] = {
             "kept": kept,
-            "eliminated": [_row(finding) for finding in out],
-            "needs_verification": [_row(finding) for finding in verify],
+            "eliminated": [_row(finding, catalogue) for finding in out],
+            "needs_verification": [_row(finding, catalogue) for finding in verify],
         }
     return {
         "step": "elimination",
@@ -100,12 +100,17 @@ def present(constraints: Constraints, catalogue: Catalogue) -> list[str]:
     return [found.id for found in named if found is not None]
 
 
-def _row(finding: Finding) -> dict[str, str]:
+def _row(finding: Finding, catalogue: Catalogue) -> dict[str, str]:
+    fact = catalogue.facts[finding.fact]
+    sentence = finding.sentence
+    # A name is what the request was matched with, so there is nothing to re-read.
+    if finding.eliminates and fact.by_hand and fact.attribute != "name":
+        sentence += f" The fact behind it: {fact.basis()}."
     return {
         "technology": finding.technology,
         "constraint": finding.constraint,
         "fact": finding.fact,
-        "sentence": finding.sentence,
+        "sentence": sentence,
     }
 
 

@@ -134,8 +134,8 @@ def _caveat(fact: Fact, today: dt.date) -> str:
     reasons = []
     if fact.is_stale(today):
         reasons.append(f"stale, as of {fact.as_of}")
-    if fact.grade in ("C", "D", "S"):
-        reasons.append(f"grade {fact.grade}")
+    if fact.by_hand or fact.grade in ("C", "D", "S"):
+        reasons.append(fact.basis())
     return f" ({', '.join(reasons)})" if reasons else ""
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import subprocess
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from jsonschema import Draft202012Validator
-from pymarkdown.api import PyMarkdownApi, PyMarkdownApiException
 
 from agent.recommender.catalogue import Catalogue
 
@@ -25,23 +28,24 @@ ADR_SECTIONS = (
     "More Information",
 )
 ADR_STATUSES = ("proposed", "accepted", "rejected", "deprecated", "superseded")
-# md013: tables do not wrap. md024: the same heading stands under several options.
-# md055 to md060: need the linter's table extension; see _table_shape_problems.
-DISABLED_RULES = ("md013", "md024", "md055", "md056", "md058", "md060")
-# Rules that can only find something where these marks stand. Leaving the others out of a scan
-# saves a fifth of its time.
-RULES_ABOUT = {
-    r"^ *>": ("md027", "md028"),
-    r"`{3}|~{3}|^(?: {4}|\t)": ("md014", "md031", "md040", "md046", "md048"),
-    r"<": ("md033",),
-    r"^ *\d+[.)]": ("md029",),
-    r"\]:": ("md053",),
-    r"!\[": ("md045",),
-    r"[*_]": ("md036", "md037", "md049", "md050"),
-    r"#\\?$|# *$": ("md020", "md021"),
-}
-# Lines after which a long text is cut at the next section.
-PART_LINES = 80
+# Beside this interpreter, not wherever PATH leads: the lock decides which linter judges.
+RUMDL = Path(sysconfig.get_path("scripts"), "rumdl")
+RUMDL_OPTIONS = (
+    "check",
+    # Neither a file of the customer nor one of the current folder may change the verdict.
+    "--isolated",
+    "--no-exclude",
+    "--no-cache",
+    "--deny-config-warnings",
+    # MD013, line length: a table row is one line, however long, so prose does not wrap either.
+    "--disable=MD013",
+    # Two spaces at the end of a line mean a line break, which no document here wants.
+    "--config=MD009.strict = true",
+    "--output-format=json",
+    "--stdin-batch",
+    "--stdin-batch-closed-world",
+)
+RUMDL_SECONDS = 30
 FACTS_COLUMN = "Facts"
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "recommendation.schema.json"
 
@@ -56,36 +60,50 @@ class Check:
     detail: str
 
 
-def lint(path: str, content: bytes) -> list[str]:
-    """Problems of one file, by the linters that fit its path; empty when there are none."""
-    return [problem for check in _checks(path, content) for problem in check.detail.splitlines()]
-
-
 def check_files(files: Mapping[str, bytes], catalogue: Catalogue) -> list[Check]:
-    """Run every linter that fits over every file, and check the facts they cite."""
-    checks = []
+    """Run every linter that fits over every file, and check the facts they cite.
+
+    files: the whole pull request, path to bytes; a link between documents has to end at one.
+    """
+    texts: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
     for path, content in files.items():
-        checks += _checks(path, content)
-        checks.append(_check("fact ids", path, _fact_problems(path, content, catalogue)))
+        try:
+            texts[path] = content.decode()
+        except UnicodeDecodeError as problem:
+            unreadable[path] = f"not UTF-8: {problem}"
+        else:
+            if "\0" in texts[path]:
+                unreadable[path] = "a NUL character"
+                del texts[path]
+    markdown = _markdown_problems(
+        {path: text for path, text in texts.items() if path.endswith(".md")}, targets=files
+    )
+    checks = []
+    for path in files:
+        if path in unreadable:
+            checks.append(_check("encoding", path, [unreadable[path]]))
+            continue
+        text = texts[path]
+        if path in markdown:
+            checks.append(_check("markdown", path, markdown[path]))
+        checks += _checks(path, text)
+        checks.append(_check("fact ids", path, _fact_problems(path, text, catalogue)))
     return checks
 
 
-def _checks(path: str, content: bytes) -> list[Check]:
-    name = PurePosixPath(path).name
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as problem:
-        return [_check("encoding", path, [f"not UTF-8: {problem}"])]
-    if name.endswith(".md"):
-        checks = [_check("markdown", path, _markdown_problems(text))]
-        if PurePosixPath(path).parent.name == "adr":
-            checks.append(_check("decision record", path, _adr_problems(name, text)))
-        return checks
-    if name.endswith(".cdx.json"):
-        return [_check("cyclonedx 1.6", path, _cyclonedx_problems(text))]
-    if name.endswith(".json"):
-        return [_check("json schema", path, _json_problems(text))]
-    return [_check("known kind", path, [f"{path}: no linter knows this kind of file"])]
+def _checks(path: str, text: str) -> Iterator[Check]:
+    """The checks of one file, other than those that all files share."""
+    place = PurePosixPath(path)
+    if place.suffix == ".md":
+        if place.parent.name == "adr":
+            yield _check("decision record", path, _adr_problems(place.name, text))
+    elif place.name.endswith(".cdx.json"):
+        yield _check("cyclonedx 1.6", path, _cyclonedx_problems(text))
+    elif place.suffix == ".json":
+        yield _check("json schema", path, _json_problems(text))
+    else:
+        yield _check("known kind", path, [f"{path}: no linter knows this kind of file"])
 
 
 def _check(name: str, path: str, problems: Iterable[str]) -> Check:
@@ -93,80 +111,48 @@ def _check(name: str, path: str, problems: Iterable[str]) -> Check:
     return Check(name=name, path=path, ok=not detail, detail=detail)
 
 
-@lru_cache(maxsize=256)
-def _markdown_problems(text: str) -> tuple[str, ...]:
-    if not text:
-        return ("the file is empty",)
-    problems = []
-    for offset, part in _parts(text):
-        try:
-            failures = _linter(part).scan_string(part).scan_failures
-        except PyMarkdownApiException as problem:
-            return (f"not readable as Markdown: {problem}",)
-        problems += [
-            f"line {failure.line_number + offset}: {failure.rule_id} {failure.rule_description}"
-            for failure in failures
+def _markdown_problems(texts: Mapping[str, str], targets: Iterable[str]) -> dict[str, list[str]]:
+    """Problems of every Markdown text, by path; empty lists for those that are fine."""
+    problems: dict[str, list[str]] = {path: [] for path in texts}
+    for path, text in texts.items():
+        if not text.strip():
+            problems[path].append("the file is empty")
+        problems[path] += [
+            f"line {number}: a comment, which could switch a rule off"
+            for number, line in enumerate(text.splitlines(), start=1)
+            if "<!--" in line
         ]
-    return (*problems, *_table_shape_problems(text))
-
-
-def _linter(text: str) -> PyMarkdownApi:
-    linter = PyMarkdownApi().enable_extension_by_identifier("front-matter")
-    idle = [
-        rule
-        for mark, rules in RULES_ABOUT.items()
-        if not re.search(mark, text, re.MULTILINE)
-        for rule in rules
-    ]
-    for rule in (*DISABLED_RULES, *idle):
-        linter.disable_rule_by_identifier(rule)
-    return linter
-
-
-def _parts(text: str) -> Iterator[tuple[int, str]]:
-    """The text in pieces, each with what to add to its line numbers.
-
-    The linter's time grows with the square of the lines, so a long text is cut before sections,
-    where nothing spans the cut: exactly one empty line, and no construct that could be open.
-    Pieces after the first get a title of their own, because every text must start with one.
-    """
-    if re.search(r"`{3}|~{3}|<|\]:", text):
-        yield 0, text
-        return
-    title = "# Part\n\n"
-    sections = re.split(r"(?<!\n)\n\n(?=## )", text)
-    start, lines, piece = 0, 0, ""
-    for number, section in enumerate(sections):
-        last = number == len(sections) - 1
-        piece += section + ("" if last else "\n")
-        lines += section.count("\n") + (0 if last else 2)
-        if lines - start < PART_LINES and not last:
-            piece += "\n"
-            continue
-        yield (start - 2, title + piece) if start else (0, piece)
-        start, piece = lines, ""
-
-
-def _cells(line: str) -> list[str]:
-    """Cells of a table row; none when the line is not one."""
-    if not line.startswith("|"):
-        return []
-    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-
-
-def _table_shape_problems(text: str) -> list[str]:
-    """Rows that do not have as many cells as their header.
-
-    The linter's own table extension finds the same, in four times the time.
-    """
-    problems = []
-    columns = 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        cells = _cells(line)
-        if cells and columns and len(cells) != columns:
-            problems.append(f"line {number}: {len(cells)} cells under {columns} headings")
-        columns = (columns or len(cells)) if cells else 0
+    try:
+        for row in _rumdl(texts, targets) if texts else []:
+            problems[row["file"]].append(f"line {row['line']}: {row['rule']} {row['message']}")
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as fault:
+        # Nobody looked to the end, so nothing may pass.
+        for found in problems.values():
+            found.append(f"the Markdown linter gave no verdict: {fault!r}")
     return problems
+
+
+def _rumdl(texts: Mapping[str, str], targets: Iterable[str]) -> list[Any]:
+    """The linter's findings in all texts. Raises when it is missing, slow or talks nonsense."""
+    with TemporaryDirectory(prefix="countersign-lint-") as folder:
+        listed = Path(folder, "targets")
+        listed.write_bytes(b"".join(path.encode() + b"\0" for path in targets))
+        done = subprocess.run(
+            [RUMDL, *RUMDL_OPTIONS, f"--stdin-batch-targets={listed}"],
+            input=b"".join(f"{path}\0{text}\0".encode() for path, text in texts.items()),
+            capture_output=True,
+            cwd=folder,
+            env={"LC_ALL": "C.UTF-8"},
+            timeout=RUMDL_SECONDS,
+            check=False,
+        )
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode not in (0, 1):
+        raise ValueError(f"exit code {done.returncode}: {said[:300]}")
+    found = json.loads(done.stdout)
+    if not isinstance(found, list) or bool(found) != bool(done.returncode):
+        raise ValueError(f"exit code {done.returncode} does not go with its findings: {said[:300]}")
+    return found
 
 
 def _adr_problems(name: str, text: str) -> list[str]:
@@ -222,9 +208,7 @@ def _cyclonedx() -> JsonStrictValidator:
 
 @cache
 def _schema() -> Draft202012Validator:
-    schema = json.loads(SCHEMA.read_bytes())
-    Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(schema)
+    return Draft202012Validator(json.loads(SCHEMA.read_bytes()))
 
 
 def _json_problems(text: str) -> list[str]:
@@ -238,8 +222,7 @@ def _json_problems(text: str) -> list[str]:
     ]
 
 
-def _fact_problems(path: str, content: bytes, catalogue: Catalogue) -> list[str]:
-    text = content.decode(errors="replace")
+def _fact_problems(path: str, text: str, catalogue: Catalogue) -> list[str]:
     if path.endswith(".md"):
         return _table_problems(text, catalogue)
     if path.endswith(".cdx.json"):
@@ -248,6 +231,13 @@ def _fact_problems(path: str, content: bytes, catalogue: Catalogue) -> list[str]
     if path.endswith(".json"):
         return _json_fact_problems(text, catalogue)
     return []
+
+
+def _cells(line: str) -> list[str]:
+    """Cells of a table row; none when the line is not one."""
+    if not line.startswith("|"):
+        return []
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
 def _table_problems(text: str, catalogue: Catalogue) -> list[str]:
@@ -278,25 +268,26 @@ def _table_problems(text: str, catalogue: Catalogue) -> list[str]:
 
 
 def _json_fact_problems(text: str, catalogue: Catalogue) -> list[str]:
+    """Every fact that is cited has to be listed with its source, and to exist."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+        listed = {fact for source in value["sources"] for fact in source["facts"]}
+        cited = set(_cited(value["layers"]))
+    except (json.JSONDecodeError, LookupError, TypeError):
         return []  # the schema check says so
-    if not isinstance(value, dict):
-        return []
-    problems = [
-        f"fact {fact} does not exist"
-        for fact in value.get("facts", {})
-        if fact not in catalogue.facts
-    ]
-    for layer in value.get("layers", []):
-        for row in layer.get("ranked", []):
-            for figure in row.get("figures", []):
-                if not figure["facts"]:
-                    problems.append(f"{row['technology']}: {figure['label']} without a fact id")
-                problems += [
-                    f"fact {fact} does not exist"
-                    for fact in figure["facts"]
-                    if fact not in catalogue.facts
-                ]
-    return problems
+    problems = [f"fact {fact} does not exist" for fact in sorted(listed - set(catalogue.facts))]
+    return problems + [f"fact {fact} is cited without a source" for fact in sorted(cited - listed)]
+
+
+def _cited(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for inner in value:
+            yield from _cited(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "fact":
+                yield str(inner)
+            elif key == "facts":
+                yield from map(str, inner)
+            else:
+                yield from _cited(inner)

@@ -13,6 +13,7 @@ from agent.recommender.constraints import Constraints, plain
 from agent.recommender.elimination import present
 
 MUST, ASKED, ORDINARY = 3.0, 2.0, 1.0
+NEW_TO_THE_TEAM, NOTHING_LIKE_IT = 0.15, 0.2
 NEW_PLATFORM = "brings a platform with it that is not there yet"
 
 
@@ -71,6 +72,13 @@ class _Parts:
         self.weight += weight
         self.facts.append(fact.id)
         self.grades.append(fact.grade)
+
+    def bonus(self, worth: float, fact: Fact, note: str) -> None:
+        """Add `worth` on top, as far as the fact's grade is trusted."""
+        self.total += self.weight * self.setting.catalogue.trust[fact.grade] * worth
+        self.facts.append(fact.id)
+        self.grades.append(fact.grade)
+        self.notes.append(note)
 
     def skip(self, fact: Fact | None, weight: float = 1.0) -> None:
         """Count something unknown at the fixed low value."""
@@ -153,16 +161,13 @@ def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
         worth = 0.8
     else:
         worth = 0.4 if set(spoken) & set(technology.languages) else 0.0
-    note = ""
-    facts = [technology.facts["languages"].id]
+    parts = _Parts(setting)
+    parts.add(worth, technology.facts["languages"])
     together = [other for other in setting.chosen if _companions(technology, other, setting)]
     if together:
-        # Which technologies go well together is our judgement, so it counts as one.
-        worth += 0.2 * setting.catalogue.trust["J"]
-        facts.append(technology.facts["companions"].id)
         names = ", ".join(setting.catalogue.technologies[other].name for other in together)
-        note = f"often run together with {names}"
-    return Valuation(worth, "J" if together else "A", 0.0, tuple(facts), note)
+        parts.bonus(0.2, technology.facts["companions"], f"often run together with {names}")
+    return parts.valuation()
 
 
 def _companions(technology: Technology, other: str, setting: Setting) -> bool:
@@ -178,19 +183,26 @@ def _familiarity(technology: Technology, setting: Setting) -> Valuation:
         return _not_asked(setting, "the request names no skills")
     known = {plain(skill) for skill in skills}
     known |= {found.id for skill in skills if (found := setting.catalogue.find(skill))}
-    own = {plain(technology.id), plain(technology.name), *map(plain, technology.aliases)}
+    own = {
+        technology.id,
+        plain(technology.id),
+        plain(technology.name),
+        *map(plain, technology.aliases),
+    }
     generic = {plain(language) for language in technology.languages}
     specific = {plain(skill) for skill in technology.skills} - generic
-    facts = (technology.facts["skills"].id,)
-    if known & (own | {technology.id}):
-        return Valuation(1.0, "request", 0.0, facts, "the team names it")
+    if known & own:
+        return _stated(1.0, technology.facts["name"], "the team names it")
+    skills_fact, languages = technology.facts["skills"], technology.facts["languages"]
     if known & specific:
-        return Valuation(0.85, "request", 0.0, facts, "the team knows what it builds on")
+        return _linked(
+            setting, NEW_TO_THE_TEAM, 0.85, skills_fact, "the team knows what it builds on"
+        )
     if set(setting.languages) & set(technology.languages):
-        return Valuation(0.6, "request", 0.0, facts, "the team knows its language")
+        return _linked(setting, NEW_TO_THE_TEAM, 0.6, languages, "the team knows its language")
     if not technology.skills:
-        return Valuation(0.5, "request", 0.0, facts, "asks for no particular skill")
-    return Valuation(0.15, "request", 0.0, facts, "new to the team")
+        return _stated(0.5, skills_fact, "asks for no particular skill")
+    return _stated(NEW_TO_THE_TEAM, skills_fact, "new to the team")
 
 
 def _precedent(technology: Technology, setting: Setting) -> Valuation:
@@ -202,15 +214,34 @@ def _precedent(technology: Technology, setting: Setting) -> Valuation:
     if not running:
         return _not_asked(setting, "the request names nothing that runs already")
     if technology.id in running:
-        return Valuation(1.0, "request", 0.0, (technology.facts["name"].id,), "runs already")
-    facts = (technology.facts["companions"].id,)
+        return _stated(1.0, technology.facts["name"], "runs already")
+    companions = technology.facts["companions"]
     near = [other for other in running if _companions(technology, other, setting)]
     if near:
         names = ", ".join(setting.catalogue.technologies[other].name for other in near)
-        return Valuation(0.65, "request", 0.0, facts, f"goes with {names}, which runs already")
+        return _linked(
+            setting, NOTHING_LIKE_IT, 0.65, companions, f"goes with {names}, which runs already"
+        )
     if _needs_new_platform(technology, setting):
-        return Valuation(0.0, "request", 0.0, (technology.facts["requires"].id,), NEW_PLATFORM)
-    return Valuation(0.2, "request", 0.0, facts, "nothing like it runs already")
+        return _linked(setting, NOTHING_LIKE_IT, 0.0, technology.facts["requires"], NEW_PLATFORM)
+    return _stated(NOTHING_LIKE_IT, companions, "nothing like it runs already")
+
+
+def _stated(worth: float, fact: Fact, note: str) -> Valuation:
+    """The request names the technology, or nothing near it, so it counts fully."""
+    return Valuation(worth, "request", 0.0, (fact.id,), note)
+
+
+def _linked(setting: Setting, base: float, worth: float, fact: Fact, note: str) -> Valuation:
+    """The request names something that the catalogue links to the technology.
+
+    base: what it would be worth without the link, which moves it no further than it is trusted.
+    """
+    trust = 0.0 if fact.is_stale(setting.today) else setting.catalogue.trust[fact.grade]
+    if not trust:
+        return _stated(base, fact, "nothing that still counts links it to what the request names")
+    capped = f"{note}; grade {fact.grade}: counted at {trust:.0%}"
+    return Valuation(base + trust * (worth - base), fact.grade, 0.0, (fact.id,), capped)
 
 
 def _not_asked(setting: Setting, note: str) -> Valuation:
@@ -303,9 +334,8 @@ def _assurance(technology: Technology, setting: Setting) -> Valuation:
 def _longevity(technology: Technology, setting: Setting) -> Valuation:
     parts = _Parts(setting)
     if technology.kind in ("service", "approach"):
-        return Valuation(
-            setting.catalogue.neutral, "A", 0.0, (technology.facts["name"].id,), "no release lines"
-        )
+        fact = technology.facts["name"]
+        return Valuation(setting.catalogue.neutral, fact.grade, 0.0, (fact.id,), "no release lines")
     months = technology.facts.get("median_support_months")
     if months is not None and months.state == "known":
         parts.add(_curve(setting, "longevity", "median_support_months", months), months)

@@ -153,7 +153,7 @@ def list_proposals(
     state: Literal["open", "countersigned", "rejected"] | None = None,
 ) -> dict[str, object]:
     """Proposals that the caller may see, newest first."""
-    rows = _seen_by(request)
+    rows = _seen_by(request).defer("body", "task__constraints")
     return paging.of(rows.filter(state=state) if state else rows)
 
 
@@ -233,7 +233,7 @@ def export_pack(request: PortalRequest, proposal_id: UUID) -> Status[Pack]:
 
 
 def _seen_by(request: PortalRequest) -> QuerySet[Proposal]:
-    rows = Proposal.objects.select_related("repository", "task__owner", "task__recommendation")
+    rows = Proposal.objects.select_related("repository", "task__owner")
     return visible(request.actor, Permission.PROPOSAL_VIEW, rows)
 
 

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import (
+    Aggregate,
+    BooleanField,
+    Count,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    Q,
+    QuerySet,
+)
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -68,15 +77,23 @@ def _waiting(request: PortalRequest) -> QuerySet[Proposal]:
     rows = Proposal.objects.filter(state=Proposal.State.OPEN)
     # decide() never lets a requester countersign; the database can leave those out by itself.
     rows = rows.exclude(task__owner=request.user).order_by("created_at")
-    rows = rows.select_related("repository", "task__owner").defer("body", "task__constraints")
+    rows = rows.select_related("repository", "task__owner").annotate(
+        fails=ExpressionWrapper(Q(checks__contains=[{"ok": False}]), output_field=BooleanField())
+    )
+    rows = rows.only("number", "title", "created_at", "repository__name", "task__owner__name")
     return visible(request.actor, Permission.PROPOSAL_COUNTERSIGN, rows)
 
 
 def _happened(tasks: QuerySet[Task], proposals: QuerySet[Proposal]) -> list[Happening]:
     since = timezone.now() - DAY
     reviews = Review.objects.filter(created_at__gte=since, proposal__in=proposals)
-    ended = tasks.filter(finished_at__gte=since).select_related("owner", "proposal")
+    reviews = reviews.select_related("reviewer", "proposal").only(
+        "created_at", "verdict", "reviewer__name", "proposal__title"
+    )
+    ended = tasks.filter(finished_at__gte=since).select_related("proposal")
+    ended = ended.only("goal", "state", "finished_at", "proposal__title")
     asked = tasks.filter(created_at__gte=since).select_related("owner")
+    asked = asked.only("goal", "created_at", "owner__name")
     lines = [
         Happening(
             review.created_at,
@@ -85,7 +102,7 @@ def _happened(tasks: QuerySet[Task], proposals: QuerySet[Proposal]) -> list[Happ
             review.proposal.title,
             proposal=review.proposal,
         )
-        for review in reviews.select_related("reviewer", "proposal").order_by("-created_at")[:SHOWN]
+        for review in reviews.order_by("-created_at")[:SHOWN]
     ]
     lines += [
         Happening(

@@ -23,6 +23,7 @@ from evidence.notes import NoteFault, verify_checkpoint
 from evidence.signing import VerifierKey
 from portal.http import PortalRequest
 from portal.pages import words
+from tenants.models import User
 from tenants.scope import current_tenant_id
 
 ROWS = 50  # on one page
@@ -82,8 +83,9 @@ def entry(request: PortalRequest, index: int) -> HttpResponse:
         "entry": found,
         "did": words.done(found.action, found.object_type),
         "said": said,
+        "behalf": _name_of(said["actor"]["on_behalf_of"]),
         "leaf": json.dumps(said, indent=2, ensure_ascii=False),
-        "facts": [_fact(name, fact) for name, fact in (payload.facts if payload else {}).items()],
+        "facts": list(_rows(payload.facts)) if payload else [],
         "page_name": PAGES.get(found.object_type),
         "checks": _checks(found, payload, checkpoint, key, proof),
         "leaf_hash": bytes(found.leaf_hash).hex(),
@@ -195,13 +197,23 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _fact(name: str, fact: object) -> tuple[str, str, bool]:
-    """Name and text of a fact, whether the text is a block of JSON."""
-    if isinstance(fact, list) and all(isinstance(item, str) for item in fact):
-        return name, ", ".join(fact), False
-    if isinstance(fact, dict | list):
-        return name, json.dumps(fact, indent=2, ensure_ascii=False), True
-    return name, str(fact), False
+def _name_of(account: str | None) -> str:
+    """Who that is today; the id itself when there is no such account any more."""
+    if account is None:
+        return ""
+    user = User.objects.filter(pk=account).only("name").first()
+    return user.name if user else account
+
+
+def _rows(fact: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Name and text of every fact; what lies deeper is named by its path."""
+    if isinstance(fact, dict) and (fact or not name):
+        for key, value in fact.items():
+            yield from _rows(value, f"{name} / {key}" if name else key)
+    elif isinstance(fact, list) and all(isinstance(item, str) for item in fact):
+        yield name, ", ".join(fact)
+    else:
+        yield name, fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
 
 
 def _checks(

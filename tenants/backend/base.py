@@ -58,7 +58,7 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
         return f'"{self.schema_name}"' + (", public" if self.include_public_schema else ""), ""
 
     def _cursor(self, name: str | None = None) -> Any:
-        cursor = super()._cursor(name)
+        cursor = super()._cursor(name)  # type: ignore[misc]  # not in the published types
         wanted = self._wanted()
         if wanted != self._told:
             with self.connection.cursor() as session:
@@ -87,6 +87,6 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
     def _savepoint_rollback(self, sid: str) -> None:
         # Forget only afterwards: binding inside the failed transaction would itself fail.
         try:
-            super()._savepoint_rollback(sid)
+            super()._savepoint_rollback(sid)  # type: ignore[misc]  # as above
         finally:
             self._told = None

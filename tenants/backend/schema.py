@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.backends.ddl_references import Columns, Statement
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
-from django.db.models import Field, Model
+from django.db.models import Model
 
 
 def is_walled(model: type[Model]) -> bool:
@@ -20,12 +20,11 @@ class WalledSchemaEditor(DatabaseSchemaEditor):
     """
 
     # The inline form cannot name two columns; without it Django asks _create_fk_sql().
-    sql_create_column_inline_fk = None
+    sql_create_column_inline_fk = None  # type: ignore[assignment]  # as Django itself allows
 
-    def _create_fk_sql(
-        self, model: type[Model], field: "Field[Any, Any]", suffix: str
-    ) -> Statement:
-        statement = super()._create_fk_sql(model, field, suffix)
+    def _create_fk_sql(self, model: type[Model], field: Any, suffix: str) -> Statement:
+        # The method is Django's own, though its published types leave it out.
+        statement: Statement = super()._create_fk_sql(model, field, suffix)  # type: ignore[misc]
         target = field.target_field.model
         if field.column != "tenant_id" and is_walled(model) and is_walled(target):
             statement.parts["column"] = Columns(
