@@ -40,11 +40,11 @@ test: setup-tests ## The tests, without the slow ones (ARGS="-k name" for some)
 	@$(VENV)/python -m pytest -m "not slow" $(ARGS)
 
 .PHONY: test-all
-test-all: setup-tests ## All the tests: browser, killed processes, full disk
+test-all: setup-tests ## All the tests, with the long ones
 	@$(VENV)/python -m pytest $(ARGS)
 
 .PHONY: check
-check: setup-tests ## What CI runs: format, lint, types, imports, migrations, API, docs, all tests
+check: setup-tests ## What CI runs: format, lint, types, imports, migrations, API, docs, tests
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(WITH_SERVERS) $(VENV)/mypy .
@@ -52,7 +52,7 @@ check: setup-tests ## What CI runs: format, lint, types, imports, migrations, AP
 	$(WITH_SERVERS) env DATABASE_ROLE=owner $(VENV)/python manage.py makemigrations --check --dry-run
 	$(WITH_SERVERS) $(VENV)/python manage.py write_openapi --check
 	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet --site-dir build/site
-	$(VENV)/python -m pytest $(ARGS)
+	@$(MAKE) test
 
 .PHONY: bench
 bench: setup ## Measure what the product promises, with machine and date

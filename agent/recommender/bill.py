@@ -50,8 +50,8 @@ def bill_of_materials(
         [
             "# Bill of materials",
             f"For “{escaped(constraints.title)}”, as of {today.isoformat()}. “unknown” means that "
-            "no source was read; it never means none. Grade J means our judgement, or entered by hand "
-            "and not re-read: look it up before you rely on it.",
+            "no source was read; it never means none. Grade J means our judgement, or entered by "
+            "hand and not re-read: look it up before you rely on it.",
             "## Stack",
             table(
                 ("Layer", "Primary choice", "Rationale", "Alternative 1", "Alternative 2"),

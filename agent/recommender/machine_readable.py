@@ -182,9 +182,15 @@ def _expanded(value: Any, levels: int, indent: int) -> str:
 def _block(brackets: str, lines: list[str], indent: int) -> str:
     if not lines:
         return brackets
-    first, last = brackets
     margin = " " * (indent + 1)
-    return first + "\n" + ",\n".join(margin + line for line in lines) + "\n" + margin[1:] + last
+    return (
+        brackets[0]
+        + "\n"
+        + ",\n".join(margin + line for line in lines)
+        + "\n"
+        + margin[1:]
+        + brackets[1]
+    )
 
 
 def _compact(value: Any) -> str:

@@ -52,7 +52,9 @@ class MemberOut(Schema):
 class MemberIn(Schema):
     """Somebody to admit."""
 
-    email: Text = Field(max_length=254, examples=["ada@example.com"])
+    email: Text = Field(
+        max_length=254, examples=["ada@example.com"], json_schema_extra={"format": "email"}
+    )
     name: Text = Field(max_length=200)
     roles: list[Role]
     project: UUID | None = Field(

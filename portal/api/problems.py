@@ -2,7 +2,9 @@
 
 from http import HTTPStatus
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 from pydantic import Field
@@ -47,6 +49,8 @@ def _answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpRes
         case HttpError(status_code=status):
             detail = DETAIL.get(status, str(error))
             return problem_json(request, status, HTTPStatus(status).phrase, detail)
+        case MultiPartParserError() | SuspiciousOperation():
+            return problem_json(request, 400, HTTPStatus(400).phrase, str(error))
         case Exception() if answer := problem(request, error):
             return answer
     raise error

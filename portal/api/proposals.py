@@ -146,6 +146,12 @@ class Decided(Schema):
     comment: Text = Field("", max_length=4000)
 
 
+class Rejected(Decided):
+    """A rejection: it says why, so that the next attempt can be better."""
+
+    comment: Text = Field(min_length=1, max_length=4000)
+
+
 @router.get("", response={200: Page[ProposalOut], **READ_MANY}, by_alias=False)
 def list_proposals(
     request: PortalRequest,
@@ -210,7 +216,7 @@ def countersign_proposal(
 
 
 @router.post("/{proposal_id}/rejection", response={201: ReviewOut, **CHANGE}, by_alias=False)
-def reject_proposal(request: PortalRequest, proposal_id: UUID, decided: Decided) -> Status[Review]:
+def reject_proposal(request: PortalRequest, proposal_id: UUID, decided: Rejected) -> Status[Review]:
     """Turn a proposal down; the comment says why and may not be empty.
 
     Answers 409 when it has changed since it was read, or was decided already.

@@ -26,7 +26,7 @@ from portal.pages import words
 from tenants.models import User
 from tenants.scope import current_tenant_id
 
-ROWS = 50  # on one page
+ROWS = 30  # on one page
 CSV_ROWS = 10_000
 # Object of an entry -> the page about it.
 PAGES = {"task": "recommendation", "proposal": "proposal", "pack": "pack"}

@@ -206,12 +206,17 @@ def test_bad_input_is_answered_field_by_field(acme, sign_in):
     sense = call(bo, "post", "/recommendations", body | {"hosting": "moon"})
     broken = bo.post(f"{API}/recommendations", "{", content_type="application/json")
     query = call(bo, "get", "/proposals?limit=9999")
+    strict = Client(enforce_csrf_checks=True, headers={"host": acme.host})
+    strict.cookies = bo.cookies
+    strict.get("/signin/")
+    parts = strict.post(f"{API}/recommendations", b"-", content_type="multipart/form-data")
 
     assert (shape.status_code, shape["Content-Type"]) == (422, PROBLEM)
     assert set(shape.json()["errors"]) == {"repository", "colour", "title"}
     assert set(sense.json()["errors"]) == {"hosting"}
     assert (broken.status_code, broken["Content-Type"]) == (400, PROBLEM)
     assert set(query.json()["errors"]) == {"limit"}
+    assert (parts.status_code, parts["Content-Type"]) == (400, PROBLEM)
 
 
 def test_a_failed_task_can_be_resumed_and_a_running_one_cannot(acme, sign_in):
@@ -301,7 +306,7 @@ def test_a_second_person_countersigns_what_they_read(acme, proposal, sign_in, en
 def test_a_rejection_needs_a_reason(acme, proposal, sign_in):
     path, ada = f"/proposals/{proposal.pk}/rejection", sign_in(acme, "ada")
 
-    silent = call(ada, "post", path, {"digest": proposal.digest})
+    silent = call(ada, "post", path, {"digest": proposal.digest, "comment": " "})
     said = call(ada, "post", path, {"digest": proposal.digest, "comment": "too costly"})
 
     assert (silent.status_code, set(silent.json()["errors"])) == (422, {"comment"})

@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,34 @@ def test_a_judgement_is_graded_as_one(catalogue):
         for attribute in ("operations_burden", "lock_in", "standing", "companions"):
             fact = technology.facts.get(attribute)
             assert fact is None or fact.grade == "J", attribute
+
+
+def test_only_what_a_program_read_is_of_the_best_grade(catalogue):
+    by_hand = [fact for fact in catalogue.facts.values() if fact.by_hand]
+
+    assert by_hand
+    for fact in by_hand:
+        assert fact.grade == "J", fact.id
+        assert "entered by hand, not re-read" in fact.source
+        assert "entered by hand, not re-read" in fact.basis()
+    for fact in catalogue.facts.values():
+        assert fact.by_hand or "by hand" not in fact.source
+        if fact.attribute.startswith(("capability.", "hosting.")) and fact.state == "known":
+            assert fact.grade == "J", fact.id
+
+
+def test_the_guide_counts_the_facts_per_grade_as_they_are(catalogue):
+    known = [fact for fact in catalogue.facts.values() if fact.state == "known"]
+    counts = Counter(fact.grade for fact in known)
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "recommender.md").read_text()
+
+    for grade, count in counts.items():
+        row = next(line for line in guide.splitlines() if line.startswith(f"| {grade} |"))
+        assert row.endswith(f"| {count:,} |"), (grade, count)
+    assert f"{len(catalogue.facts) - len(known):,} facts have no value" in guide
+    assert f"{sum(fact.by_hand for fact in known):,} were entered by hand" in guide
+    assert f"{len(catalogue.layers)} layers" in guide
+    assert f"{len(catalogue.technologies)} technologies" in guide
 
 
 def test_an_unknown_is_never_shown_as_a_number(catalogue):
@@ -117,6 +146,30 @@ def test_a_catalogue_that_contradicts_itself_is_refused_with_the_place(
         load(copy)
 
     assert complaint in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "      capability.rotation: unknown\n",
+        "      hosting.air_gapped: true\n",
+        "      assurance.provenance: unknown\n",
+        '    latency: {value: "unknown", source: none-read, locator: "none", as_of: 2026-11-23}\n',
+    ],
+)
+def test_an_option_that_leaves_out_what_its_layer_asks_for_is_refused(folder, tmp_path, line):
+    copy = _copy(folder, tmp_path)
+    path = copy / "technologies" / "secrets.yaml"
+    text = path.read_text()
+    assert line in text
+    path.write_text(text.replace(line, "", 1))
+
+    with pytest.raises(BadCatalogue) as refusal:
+        load(copy)
+
+    left_out = line.split(":")[0].strip()
+    assert f"technologies/secrets.yaml, vault: {left_out} is missing" in str(refusal.value)
+    assert "the layer secrets" in str(refusal.value)
 
 
 def test_a_layer_with_too_few_options_is_refused(folder, tmp_path):

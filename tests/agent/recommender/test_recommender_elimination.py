@@ -27,6 +27,8 @@ def test_every_elimination_names_its_constraint_and_a_known_fact(catalogue, data
             assert fact.technology == row["technology"]
             assert fact.state == "known", "an unknown must never eliminate"
             assert catalogue.technologies[row["technology"]].name in row["sentence"]
+            if fact.by_hand and fact.attribute != "name":
+                assert row["sentence"].endswith("grade J, entered by hand, not re-read.")
 
 
 @given(data=st.data())

@@ -171,7 +171,7 @@ def test_the_test_plan_names_red_tests_for_every_decided_layer(files, first_exam
     assert "300 ms at the 95th percentile under 50 requests per second" in text
 
 
-def test_the_machine_readable_result_carries_every_fact_it_cites(files, catalogue):
+def test_the_machine_readable_result_carries_every_fact_it_cites_once(files, catalogue):
     result = json.loads(files["docs/stack/recommendation.json"])
 
     cited = {
@@ -181,8 +181,80 @@ def test_the_machine_readable_result_carries_every_fact_it_cites(files, catalogu
         for figure in row.get("figures", [])
         for fact in figure["facts"]
     } | {row["fact"] for layer in result["layers"] for row in layer["eliminated"]}
-    assert cited <= set(result["facts"])
+    listed = [fact for source in result["sources"] for fact in source["facts"]]
+    assert cited <= set(listed)
+    assert len(listed) == len(set(listed))
     assert result["catalogue"] == catalogue.digest
+    for source in result["sources"]:
+        for name, value in source["facts"].items():
+            fact = catalogue.facts[name]
+            assert value == (fact.value if fact.state == "known" else fact.state)
+            assert (source["source"], source["grade"]) == (fact.source, fact.grade)
+
+
+def test_the_machine_readable_result_repeats_the_scores(files, first_example):
+    result = json.loads(files["docs/stack/recommendation.json"])
+
+    for kept, layer in zip(result["layers"], first_example.scored["layers"], strict=True):
+        assert kept["winner"] == layer["winner"]
+        assert list(kept["weights"].items()) == sorted(
+            layer["weights"].items(), key=lambda item: -item[1]
+        )
+        for short, row in zip(kept["ranked"], layer["ranked"], strict=True):
+            assert (short["technology"], short["total"]) == (row["technology"], row["total"])
+            assert ("criteria" in short) == (row["rank"] <= 3)
+            if "criteria" in short:
+                added = sum(found["contribution"] for found in short["criteria"].values())
+                assert added == pytest.approx(row["total"], abs=1e-3)
+        assert [row["fact"] for row in kept["eliminated"]] == [
+            row["fact"] for row in layer["eliminated"]
+        ]
+
+
+def test_a_person_can_review_the_whole_pull_request(files):
+    result = files["docs/stack/recommendation.json"]
+
+    assert len(result) < 250_000
+    assert sum(content.count(b"\n") for content in files.values()) < 6_000
+    lines = result.decode().splitlines()
+    assert sum('"rank": ' in line for line in lines) == result.count(b'"rank": ')
+    assert sum(line.startswith('   "django.') for line in lines) > 10
+
+
+def test_a_step_that_was_stored_with_its_keys_in_another_order_gives_the_same_result(
+    files, catalogue, first_example
+):
+    stored = json.loads(json.dumps(first_example.scored, sort_keys=True))
+    path = "docs/stack/recommendation.json"
+
+    rendered = render(
+        first_example.constraints,
+        catalogue,
+        stored,
+        request_id=REQUEST_ID,
+        requested_by="Ada Lovelace",
+        today=TODAY,
+    )
+
+    assert rendered[path] == files[path]
+
+
+def test_a_licence_entered_by_hand_says_so_wherever_it_is_shown(files, catalogue, recommend):
+    bom = files["docs/stack/bom.md"].decode()
+    machines = json.loads(files["docs/stack/bom.cdx.json"])
+    ruled_out = _render(
+        recommend({"licence_policy": "osi_only", "layers": ["secrets"]}), catalogue
+    )["docs/stack/options.md"].decode()
+
+    for item in machines["components"] + machines["services"]:
+        licence = catalogue.facts[f"{item['bom-ref']}.license"]
+        shown = {row["name"]: row["value"] for row in item["properties"]}
+        if licence.state != "known":
+            assert "countersign:licence-basis" not in shown
+            continue
+        assert shown["countersign:licence-basis"] == licence.basis()
+        assert re.search(rf"\| {licence.basis()} \| `{licence.id}`", bom)
+    assert re.search(r"BUSL-1\.1.* grade J, entered by hand, not re-read\. \|", ruled_out)
 
 
 def test_the_pull_request_says_why_what_proves_it_and_the_way_back(catalogue, first_example, files):
@@ -255,6 +327,19 @@ def test_a_title_is_one_line_under_seventy_characters(catalogue, first_example, 
 
     assert len(found) < 70
     assert len(found.splitlines()) == 1
+
+
+def test_importing_the_recommender_loads_no_linter():
+    script = (
+        "import sys, agent.recommender\n"
+        "print(*{'jsonschema', 'rfc3987_syntax', 'cyclonedx', 'lark'} & set(sys.modules))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == ""
 
 
 def test_the_recommender_knows_no_framework_no_clock_and_no_network():

@@ -1,0 +1,338 @@
+"""What people may do with tasks and proposals, and what the agent makes of it."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from agent import lifecycle, repositories, runner, tools, upkeep
+from agent.errors import IllegalMove, StaleDigest
+from agent.forge import Person
+from agent.models import Action, Artifact, Draft, Proposal, Review, Task
+from agent.places import artifact_store, catalogue, forge_address, local_forge
+from authz.errors import BadRequest, Denied
+from authz.permissions import Permission
+from evidence.store import Missing
+from tenants.actor import system_actor
+
+WRITTEN = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def repository(in_acme):
+    return repositories.register(
+        "order-desk",
+        project=in_acme.project,
+        files={"README.md": b"# Order desk\n"},
+        written=WRITTEN,
+        by=system_actor("test", "cli"),
+    )
+
+
+@pytest.fixture
+def fields():
+    """The first example, reduced to one layer so that a run takes a moment."""
+    return {**catalogue().examples[0], "layers": ["relational-data"]}
+
+
+@pytest.fixture
+def task(in_acme, repository, fields):
+    ada = in_acme.people["ada"]
+    return lifecycle.file_recommendation(
+        fields, repository=repository, owner=ada, by=ada.actor("page")
+    )
+
+
+@pytest.fixture
+def proposal(task):
+    _run(task)
+    assert task.state == Task.State.COMPLETED, task.reason
+    return task.proposal
+
+
+def _run(task, steps=99):
+    for _ in range(steps):
+        if not runner.advance(task.pk):
+            break
+    task.refresh_from_db()
+
+
+def _by(company, name):
+    return company.people[name].actor("page")
+
+
+def _countersign(company, name, proposal, digest):
+    lifecycle.countersign(
+        proposal, digest, reviewer=company.people[name], by=_by(company, name), comment="read"
+    )
+
+
+def _requests(task):
+    return local_forge().pull_requests(forge_address(task.repository))
+
+
+def _push(proposal, path=b"sneaked in\n"):
+    """Somebody moves the branch behind the portal's back."""
+    local_forge().publish(
+        forge_address(proposal.repository),
+        branch=proposal.branch,
+        base_sha=proposal.head_sha,
+        changes={"docs/stack/extra.md": path},
+        message="One more thing",
+        author=Person("Mallory", "mallory@example.com"),
+        co_author=None,
+        when=WRITTEN,
+    )
+
+
+def test_a_request_becomes_a_pull_request_that_waits_for_a_person(proposal, task):
+    [request] = _requests(task)
+
+    assert (request.draft, request.state, request.number) == (False, "open", proposal.number)
+    assert request.head_sha == proposal.head_sha
+    assert proposal.state == Proposal.State.OPEN
+    assert proposal.failing_checks == []
+    assert all(check.ok for check in request.checks)
+
+
+def test_the_commit_names_the_agent_and_whoever_asked(proposal, task, tmp_path):
+    import subprocess
+
+    url = local_forge().clone_url(forge_address(task.repository))
+    command = ["git", "-C", url, "log", "-1", "--format=%an%n%B", proposal.head_sha]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert said.startswith("Agent\n")
+    assert "Co-authored-by: Ada <" in said
+
+
+@pytest.mark.parametrize("steps_before", [0, 3, 6])
+def test_a_cancelled_task_keeps_what_it_had_and_says_who_did_it(
+    in_acme, task, entries, steps_before
+):
+    _run(task, steps_before)
+    done = Action.objects.filter(task=task, status=Action.Status.DONE).count()
+
+    lifecycle.cancel(task, by=_by(in_acme, "lin"))
+    _run(task)
+
+    assert (task.state, task.reason) == (Task.State.CANCELLED, "Lin cancelled it")
+    assert Action.objects.filter(task=task, status=Action.Status.DONE).count() == done
+    assert Artifact.objects.filter(task=task).exists() == (done > 0)
+    assert not Proposal.objects.filter(task=task).exists()
+    assert [request.state for request in _requests(task)] in ([], ["closed"])
+    assert ("task.cancel", "ok") in entries(in_acme)
+
+
+def test_an_auditor_cannot_cancel_and_an_ended_task_cannot_be_cancelled(in_acme, proposal, task):
+    with pytest.raises(Denied):
+        lifecycle.cancel(task, by=_by(in_acme, "iris"))
+    with pytest.raises(IllegalMove, match="ended already"):
+        lifecycle.cancel(task, by=_by(in_acme, "ada"))
+
+
+def test_a_task_that_runs_out_of_time_says_so_and_goes_on_where_it_stopped(in_acme, task):
+    _run(task, 3)
+    Task.objects.filter(pk=task.pk).update(budgets={"wall_s": 0})
+
+    _run(task)
+    assert task.state == Task.State.TIMED_OUT
+    assert "time budget" in task.reason
+    before = list(Action.objects.filter(task=task).values_list("pk", "started_at"))
+
+    Task.objects.filter(pk=task.pk).update(budgets={"wall_s": 300})
+    task.refresh_from_db()
+    lifecycle.resume(task, by=_by(in_acme, "ada"))
+    _run(task)
+
+    assert task.state == Task.State.COMPLETED
+    assert list(Action.objects.filter(task=task).values_list("pk", "started_at"))[:2] == before[:2]
+
+
+def test_a_file_that_fails_its_linter_stops_the_pull_request(task, monkeypatch):
+    real = tools.render
+
+    def broken(*args, **kwargs):
+        files = real(*args, **kwargs)
+        return {**files, "docs/stack/rollback.md": b"no heading\n\n\n\ntrailing   \n"}
+
+    monkeypatch.setattr(tools, "render", broken)
+
+    _run(task)
+
+    assert task.state == Task.State.FAILED
+    assert "docs/stack/rollback.md" in task.reason
+    assert _requests(task) == []
+    assert Artifact.objects.filter(task=task, name="file:docs/stack/rollback.md").exists()
+
+
+def test_a_branch_that_moves_before_it_is_verified_never_becomes_a_proposal(task):
+    _run(task, 7)
+    bench = runner.bench_for(task, {})
+    local_forge().publish(
+        bench.repository,
+        branch=task.branch,
+        base_sha=_requests(task)[0].head_sha,
+        changes={"docs/stack/extra.md": b"sneaked in\n"},
+        message="One more thing",
+        author=Person("Mallory", "mallory@example.com"),
+        co_author=None,
+        when=WRITTEN,
+    )
+
+    _run(task)
+
+    assert task.state == Task.State.FAILED
+    assert not Proposal.objects.filter(task=task).exists()
+
+
+def test_a_bug_ends_the_task_with_what_it_had(task, monkeypatch):
+    from agent import jobs
+
+    broken = tools.Tool(lambda bench: 1 / 0, Permission.TASK_RUN)
+    monkeypatch.setitem(tools.TOOLS, "score_options", broken)
+    _run(task, 3)
+
+    with pytest.raises(ZeroDivisionError):
+        jobs.advance_task.run(str(task.pk))
+
+    task.refresh_from_db()
+    assert task.state == Task.State.FAILED
+    assert "ZeroDivisionError" in task.reason
+    assert Action.objects.filter(task=task, status=Action.Status.DONE).count() == 2
+
+
+def test_two_workers_never_hold_one_task(task):
+    import threading
+
+    from django.db import connection
+
+    from agent.errors import Busy
+    from tenants.scope import current, tenant_scope
+
+    scope, seen = current(), []
+
+    def other():
+        with tenant_scope(scope):
+            try:
+                runner.advance(task.pk)
+            except Busy as busy:
+                seen.append(busy)
+        connection.close()
+
+    with runner._held(task.pk):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+
+    assert len(seen) == 1
+
+
+def test_a_second_person_countersigns_what_was_read(in_acme, proposal, entries):
+    _countersign(in_acme, "lin", proposal, proposal.digest)
+
+    review = Review.objects.get()
+    assert (review.digest, review.verdict) == (proposal.digest, "countersigned")
+    assert proposal.state == Proposal.State.COUNTERSIGNED
+    assert entries(in_acme)[-1] == ("proposal.countersign", "ok")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "left"),
+    [
+        ("ada", Denied, "proposal.countersign.denied"),
+        ("bo", Denied, "proposal.countersign.denied"),
+        ("iris", Denied, "proposal.countersign.denied"),
+    ],
+)
+def test_who_may_not_countersign_is_refused_on_record(
+    in_acme, proposal, entries, name, error, left
+):
+    with pytest.raises(error):
+        _countersign(in_acme, name, proposal, proposal.digest)
+
+    proposal.refresh_from_db()
+    assert proposal.state == Proposal.State.OPEN
+    assert entries(in_acme)[-1] == (left, "denied")
+
+
+def test_a_proposal_that_changed_since_it_was_read_cannot_be_countersigned(
+    in_acme, proposal, entries
+):
+    read = proposal.digest
+    _push(proposal)
+    assert upkeep.refresh(proposal.pk)
+    proposal.refresh_from_db()
+
+    with pytest.raises(StaleDigest, match="changed since you read it"):
+        _countersign(in_acme, "lin", proposal, read)
+    with pytest.raises(StaleDigest, match="checks fail"):
+        _countersign(in_acme, "lin", proposal, proposal.digest)
+
+    assert proposal.digest != read
+    assert proposal.state == Proposal.State.OPEN
+    assert entries(in_acme)[-1] == ("proposal.countersign.refused", "denied")
+
+
+def test_a_pull_request_that_is_as_it_was_changes_nothing(proposal):
+    assert not upkeep.refresh(proposal.pk)
+
+
+def test_a_proposal_is_decided_once(in_acme, proposal):
+    _countersign(in_acme, "lin", proposal, proposal.digest)
+    proposal.refresh_from_db()
+
+    with pytest.raises(IllegalMove, match="already"):
+        _countersign(in_acme, "tomas", proposal, proposal.digest)
+
+
+def test_rejecting_needs_a_reason_and_closes_the_pull_request(in_acme, proposal, task):
+    lin = in_acme.people["lin"]
+    with pytest.raises(BadRequest, match="say why"):
+        lifecycle.reject(
+            proposal, proposal.digest, reviewer=lin, by=_by(in_acme, "lin"), comment=" "
+        )
+
+    lifecycle.reject(
+        proposal, proposal.digest, reviewer=lin, by=_by(in_acme, "lin"), comment="too costly"
+    )
+    upkeep.publish_review(proposal.pk)
+
+    [request] = _requests(task)
+    assert request.state == "closed"
+    assert request.checks[-1].name == "countersign: Lin"
+    assert not request.checks[-1].ok
+
+
+def test_bad_constraints_name_the_field_and_file_nothing(in_acme, repository, fields):
+    ada = in_acme.people["ada"]
+
+    with pytest.raises(BadRequest) as refused:
+        lifecycle.file_recommendation(
+            {**fields, "title": "", "must_haves": ["no such thing"]},
+            repository=repository,
+            owner=ada,
+            by=ada.actor("page"),
+        )
+
+    assert set(refused.value.errors) == {"title", "must_haves"}
+    assert not Task.objects.exists()
+
+
+def test_a_draft_is_kept_until_the_request_is_filed(in_acme, repository, fields):
+    ada = in_acme.people["ada"]
+    lifecycle.save_draft({"title": "half"}, owner=ada, repository=repository, by=ada.actor("page"))
+    assert Draft.objects.get(user=ada).fields == {"title": "half"}
+
+    lifecycle.file_recommendation(fields, repository=repository, owner=ada, by=ada.actor("page"))
+
+    assert not Draft.objects.filter(user=ada).exists()
+
+
+def test_artifacts_of_one_tenant_cannot_be_read_for_another(task):
+    _run(task)
+    artifact = Artifact.objects.filter(task=task).first()
+
+    assert artifact_store().get(task.tenant_id, artifact.sha256)
+    with pytest.raises(Missing):
+        artifact_store().get(uuid4(), artifact.sha256)
