@@ -183,14 +183,8 @@ def _block(brackets: str, lines: list[str], indent: int) -> str:
     if not lines:
         return brackets
     margin = " " * (indent + 1)
-    return (
-        brackets[0]
-        + "\n"
-        + ",\n".join(margin + line for line in lines)
-        + "\n"
-        + margin[1:]
-        + brackets[1]
-    )
+    inside = ",\n".join(margin + line for line in lines)
+    return f"{brackets[0]}\n{inside}\n{margin[1:]}{brackets[1]}"
 
 
 def _compact(value: Any) -> str:
