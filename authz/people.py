@@ -114,13 +114,15 @@ def add_agent(name: str, project: Project, *, tenant: AsTenant, by: Actor) -> Us
 def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, by: Actor) -> None:
     """Replace a member's roles for one project, or (None) for the whole tenant.
 
-    Raises Denied; BadRequest for a role that cannot be given there; Conflict when the tenant
-    would be left without an admin.
+    Raises Denied; BadRequest for a role that cannot be given there; Conflict when they are no
+    member, or the tenant would be left without an admin.
     """
     roles = list(roles)
     _check_roles(roles, project)
     permission = Permission.PROJECT_ROLE_CHANGE if project else Permission.ROLE_CHANGE
     with change(by, permission, on=project or AsTenant(current_tenant_id())) as facts:
+        if not user.is_active:
+            raise Conflict(f"{user.email} is not a member any more")
         held = Grant.objects.filter(user=user, project=project)
         facts["before"] = sorted(held.values_list("role", flat=True))
         held.delete()

@@ -1,6 +1,7 @@
 """Domain error to HTTP status: the only place that knows both."""
 
 import structlog
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -20,6 +21,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (Http404, 404, "There is nothing here"),
     (ForgeRefused, 409, "The code host refuses"),
     (ForgeUnavailable, 503, "The code host does not answer"),
+    (DataError, 422, "Something in what you sent cannot be stored"),
     (Missing, 410, "The file is gone from the store"),
     (Damaged, 500, "A stored file is damaged"),
 )
@@ -48,8 +50,14 @@ def problem(request: HttpRequest, error: Exception) -> HttpResponse | None:
         return None
     status, headline = found
     detail = HELP[404] if isinstance(error, Http404) else str(error)
+    return _answer(request, status, headline, detail, getattr(error, "errors", None))
+
+
+def _answer(
+    request: HttpRequest, status: int, headline: str, detail: str, errors: object = None
+) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return problem_json(request, status, headline, detail, getattr(error, "errors", None))
+        return problem_json(request, status, headline, detail, errors)
     return page(request, status, headline, detail)
 
 
@@ -97,9 +105,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 404."""
-    return page(request, 404, "There is nothing here", HELP[404])
+    return _answer(request, 404, "There is nothing here", HELP[404])
 
 
 def broken(request: HttpRequest) -> HttpResponse:
     """Django's 500: a bug of ours."""
-    return page(request, 500, "Something broke on our side", HELP[500])
+    return _answer(request, 500, "Something broke on our side", HELP[500])

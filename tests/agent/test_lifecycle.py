@@ -8,6 +8,7 @@ import pytest
 from agent import lifecycle, repositories, runner, tools, upkeep
 from agent.errors import IllegalMove, StaleDigest
 from agent.forge import Person
+from agent.forge.local import LocalForge
 from agent.models import Action, Artifact, Draft, Proposal, Review, Task
 from agent.places import artifact_store, catalogue, forge_address, local_forge
 from authz.errors import BadRequest, Denied
@@ -184,6 +185,22 @@ def test_a_branch_that_moves_before_it_is_verified_never_becomes_a_proposal(task
 
     assert task.state == Task.State.FAILED
     assert not Proposal.objects.filter(task=task).exists()
+
+
+def test_a_forge_that_loses_a_file_is_found_out(task, monkeypatch):
+    real = LocalForge.publish
+
+    def forgetful(self, repo, *, changes, **other):
+        kept = {path: content for path, content in changes.items() if "rollback" not in path}
+        return real(self, repo, changes=kept, **other)
+
+    monkeypatch.setattr(LocalForge, "publish", forgetful)
+
+    _run(task)
+
+    assert task.state == Task.State.FAILED
+    assert "the branch holds exactly the files that were rendered" in task.reason
+    assert [request.state for request in _requests(task)] == ["closed"]
 
 
 def test_a_bug_ends_the_task_with_what_it_had(task, monkeypatch):

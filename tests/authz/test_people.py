@@ -3,8 +3,10 @@
 import pytest
 
 from authz import people
+from authz.decisions import decide
 from authz.errors import BadRequest, Conflict, Denied
 from authz.models import Grant
+from authz.permissions import Permission
 from authz.roles import Role
 from tenants.models import Membership, Session
 
@@ -81,6 +83,26 @@ def test_whoever_leaves_loses_roles_and_sessions_at_once(in_acme, sign_in, entri
     assert not Grant.objects.filter(user=bo).exists()
     assert not Session.objects.filter(user=bo).exists()
     assert entries(in_acme)[-1] == ("member.remove", "ok")
+
+
+def test_somebody_who_left_can_be_given_no_roles(in_acme, entries):
+    bo = in_acme.people["bo"]
+    people.remove(bo, by=_actor(in_acme, "tomas"))
+
+    with pytest.raises(Conflict, match="not a member"):
+        people.change_roles(
+            bo, [Role.DEVELOPER], project=in_acme.project, by=_actor(in_acme, "tomas")
+        )
+
+    assert not bo.grants.exists()
+    assert entries(in_acme)[-1] == ("project_role.change.refused", "denied")
+
+
+def test_a_suspended_member_keeps_roles_that_are_worth_nothing(in_acme):
+    Membership.objects.filter(user=in_acme.people["ada"]).update(state=Membership.State.SUSPENDED)
+
+    assert in_acme.people["ada"].grants.exists()
+    assert not decide(_actor(in_acme, "ada"), Permission.TASK_VIEW, in_acme.project).allowed
 
 
 def test_whoever_comes_back_gets_the_same_account(in_acme):
