@@ -14,8 +14,8 @@ from uuid6 import uuid7
 
 from evidence import notes
 from evidence.leaf import build_leaf, commitment
-from evidence.merkle import Frontier, inclusion_proof, leaf_hash
-from evidence.models import Checkpoint, Entry, LogHead, LogKey, Payload, StagedEntry
+from evidence.merkle import Frontier, inclusion_proof
+from evidence.models import Checkpoint, Entry, LogHead, LogKey
 from evidence.signing import FileKeys, KeyExists, Signer
 from tenants.actor import Actor
 from tenants.scope import Scope, current
@@ -26,6 +26,32 @@ BATCH = 2_000  # entries given a place in one statement
 _STAGE = """
     INSERT INTO evidence_stagedentry (id, tenant_id, leaf, payload, salt)
     VALUES (%s, %s, %s, %s, %s)
+"""
+
+# One batch from the staging table into the log, hashed as RFC 9162 says. The server does it all,
+# because carrying every entry to this process and back took ten times as long.
+_MOVE = """
+    WITH batch AS (
+        SELECT id, tenant_id, leaf, payload, salt,
+               convert_from(leaf, 'UTF8')::jsonb AS said,
+               %(size)s + row_number() OVER (ORDER BY id) - 1 AS place
+        FROM (SELECT * FROM evidence_stagedentry ORDER BY id LIMIT %(batch)s) waiting
+    ), placed AS (
+        INSERT INTO evidence_entry (id, tenant_id, index, leaf, leaf_hash, recorded_at, action,
+            outcome, actor_id, actor_name, actor_type, object_type, object_id, run)
+        SELECT id, tenant_id, place, leaf, sha256('\\x00'::bytea || leaf),
+               (said->>'ts')::timestamptz, said->>'action', said->>'outcome',
+               said->'actor'->>'id', said->'actor'->>'name', said->'actor'->>'type',
+               said->'object'->>'type', said->'object'->>'id', coalesce(said->>'run', '')
+        FROM batch
+        RETURNING index, leaf_hash
+    ), kept AS (
+        INSERT INTO evidence_payload (id, tenant_id, body, salt)
+        SELECT id, tenant_id, payload, salt FROM batch WHERE payload IS NOT NULL
+    ), gone AS (
+        DELETE FROM evidence_stagedentry staged USING batch WHERE staged.id = batch.id
+    )
+    SELECT leaf_hash FROM placed ORDER BY index
 """
 
 
@@ -97,8 +123,8 @@ def seal(keys: FileKeys) -> Checkpoint | None:
         _lock_log()
         head, _ = LogHead.objects.get_or_create(tenant_id=current().tenant_id)
         frontier = Frontier.from_bytes(bytes(head.frontier)) if head.size else Frontier()
-        while batch := list(StagedEntry.objects.order_by("id")[:BATCH]):
-            _place(batch, frontier)
+        while _place(frontier):
+            pass
         newest: Checkpoint | None = Checkpoint.objects.order_by("-size").first()
         if frontier.size == 0 or (newest and newest.size == frontier.size):
             return newest
@@ -144,37 +170,13 @@ def _lock_number(tenant_id: UUID) -> int:
     return int.from_bytes(tenant_id.bytes[:8], signed=True)
 
 
-def _place(batch: list[StagedEntry], frontier: Frontier) -> None:
-    entries, payloads = [], []
-    for staged in batch:
-        leaf = bytes(staged.leaf)
-        hashed = leaf_hash(leaf)
-        said = json.loads(leaf)
-        entries.append(
-            Entry(
-                id=staged.pk,
-                index=frontier.size,
-                leaf=leaf,
-                leaf_hash=hashed,
-                recorded_at=datetime.fromisoformat(said["ts"]),
-                action=said["action"],
-                outcome=said["outcome"],
-                actor_id=said["actor"]["id"],
-                actor_name=said["actor"]["name"],
-                actor_type=said["actor"]["type"],
-                object_type=said["object"]["type"],
-                object_id=said["object"]["id"],
-                run=said["run"] or "",
-            )
-        )
-        frontier.append(hashed)
-        if staged.payload is not None:
-            payloads.append(
-                Payload(id=staged.pk, body=bytes(staged.payload), salt=bytes(staged.salt or b""))
-            )
-    Entry.objects.bulk_create(entries)
-    Payload.objects.bulk_create(payloads)
-    StagedEntry.objects.filter(pk__in=[staged.pk for staged in batch]).delete()
+def _place(frontier: Frontier) -> bool:
+    """Give the next batch its places; says whether there was one."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, {"batch": BATCH, "size": frontier.size})
+        hashes = [bytes(row[0]) for row in cursor.fetchall()]
+    frontier.extend(hashes)
+    return bool(hashes)
 
 
 def _sign(frontier: Frontier, signer: Signer) -> Checkpoint:

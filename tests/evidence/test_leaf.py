@@ -7,6 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evidence.leaf import LeafFault, LeafTooLarge, build_leaf, commitment, payload_bytes
 
@@ -88,6 +91,16 @@ def test_what_canonical_json_cannot_hold_is_refused():
         payload_bytes({"number": 2**60})
     with pytest.raises(LeafFault, match="canonical"):
         payload_bytes({"number": float("nan")})
+
+
+@given(st.text(), st.text(min_size=1), st.integers(0, 2**53 - 1))
+def test_a_leaf_is_byte_for_byte_what_the_reference_implementation_writes(name, action, size):
+    written = leaf(
+        actor={**ADA, "name": name}, action=action, payload=("00", size), trace=name or None
+    )
+
+    assert written == rfc8785.dumps(json.loads(written))
+    assert json.loads(written)["actor"]["name"] == name
 
 
 def test_a_commitment_hides_the_payload_behind_its_salt():
