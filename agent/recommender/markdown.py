@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|~:&$^=@-])")
+# A hyphen is a mark only at the start of a line or in a row of them.
+_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|~:&$^=@]|(?:^|(?<=-))-|-(?=-))")
 
 
 def escaped(text: str, limit: int = 400) -> str:
