@@ -27,6 +27,12 @@ from tenants.scope import current, current_tenant_id
 TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
+# What would have to be added to a pack for a control that it does not prove.
+WOULD_NEED = {
+    "configuration snapshot": "would need a snapshot of the configuration",
+    "organisational upload": "would need evidence that a person adds",
+}
+
 BLIND_SPOTS = [
     "The figures come from the catalogue named in recommendation.json; none was measured again.",
     "The log has no witness: whoever holds the signing key could rewrite it unseen.",
@@ -250,7 +256,9 @@ def _controls(folder: str, proposal: Proposal) -> list[dict[str, Any]]:
                 "title": control["wording"],
                 "strength": "proved here" if proved else "manual" if manual else "none",
                 "evidence": [{"file": path} for path in shown if proved],
-                "note": "" if proved else f"would need: {control['strength']}",
+                "note": ""
+                if proved
+                else WOULD_NEED.get(control["strength"], "nothing shows it yet"),
             }
         )
     return coverage

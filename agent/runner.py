@@ -13,6 +13,7 @@ import rfc8785
 import structlog
 from django.db import connection
 from django.utils import timezone
+from structlog.contextvars import bound_contextvars
 
 from agent import loop
 from agent.digests import proposal_digest
@@ -22,7 +23,7 @@ from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Task
 from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
-from agent.recommender import Constraints
+from agent.recommender import CatalogueChanged, Constraints
 from agent.tools import TOOLS, Bench
 from authz.change import change
 from authz.permissions import Permission
@@ -48,27 +49,16 @@ def advance(task_id: UUID) -> bool:
         if not task.is_running:
             return False
         by = _agent_of(task)
-        if task.cancel_asked_by:
-            _withdraw(task)
-            _end(task, S.CANCELLED, f"{task.cancel_asked_by} cancelled it", by=by)
-            return False
-        if task.state == S.IN_PROGRESS and task.deadline and timezone.now() > task.deadline:
-            spent = f"the time budget of {task.budgets['wall_s']} s is spent"
-            _end(task, S.TIMED_OUT, f"{spent}; resuming continues after the last step", by=by)
-            return False
-        try:
-            if task.state == S.QUEUED:
-                _start(task, by=by)
-            _step(task, by)
-        except (NothingLeftToTry, ForgeRefused, StoreFault) as error:
-            _end(task, S.FAILED, str(error), by=by)
-        return task.is_running
+        with bound_contextvars(task=str(task.pk), actor_type=by.type, actor_id=by.id):
+            return _advance(task, by)
 
 
 def give_up(task_id: UUID, bug: Exception) -> None:
     """End a task that ran into an error nobody foresaw; what it did so far is kept."""
     task = Task.objects.select_related("project", "repository", "owner").get(pk=task_id)
-    if task.is_running:
+    with bound_contextvars(task=str(task_id)):
+        if not task.is_running:
+            return
         reason = f"an error on our side ({type(bug).__name__}: {bug}); it is in our log"
         _end(task, S.FAILED, reason, by=_agent_of(task))
 
@@ -141,6 +131,26 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
     )
 
 
+def _advance(task: Task, by: Actor) -> bool:
+    if task.cancel_asked_by:
+        _withdraw(task)
+        _end(task, S.CANCELLED, f"{task.cancel_asked_by} cancelled it", by=by)
+        return False
+    if task.state == S.IN_PROGRESS and task.deadline and timezone.now() > task.deadline:
+        spent = f"the time budget of {task.budgets['wall_s']} s is spent"
+        _end(task, S.TIMED_OUT, f"{spent}; resuming continues after the last step", by=by)
+        return False
+    try:
+        if task.state == S.QUEUED:
+            _start(task, by=by)
+        _step(task, by)
+    except CatalogueChanged:
+        _start_again(task, by)
+    except (NothingLeftToTry, ForgeRefused, StoreFault) as error:
+        _end(task, S.FAILED, str(error), by=by)
+    return task.is_running
+
+
 @contextmanager
 def _held(task_id: UUID) -> Iterator[None]:
     # A session lock: PostgreSQL frees it when the worker's connection goes, however it dies.
@@ -198,6 +208,14 @@ def _start(task: Task, *, by: Actor) -> None:
         facts.update(state=task.state, base_sha=base_sha)
 
 
+def _start_again(task: Task, by: Actor) -> None:
+    """The catalogue was replaced under a running task: its earlier steps count no more."""
+    with change(by, Permission.TASK_RUN, on=task) as facts:
+        Action.objects.filter(task=task).update(status=Action.Status.STOPPED)
+        Task.objects.filter(pk=task.pk).update(phase=loop.Phase.ACT, touched_at=timezone.now())
+        facts["again"] = "another catalogue of technologies is in force"
+
+
 def _end(task: Task, state: str, reason: str, *, by: Actor) -> None:
     with change(by, Permission.TASK_RUN, on=task) as facts:
         task.move_to(state, reason=reason, finished_at=timezone.now())
@@ -205,7 +223,7 @@ def _end(task: Task, state: str, reason: str, *, by: Actor) -> None:
             status=Action.Status.STOPPED, observation=reason
         )
         facts.update(state=state, reason=reason)
-    log.info("task ended", task=str(task.pk), state=state, reason=reason)
+    log.info("task ended", state=state, reason=reason)
 
 
 def _step(task: Task, by: Actor) -> None:
@@ -225,7 +243,7 @@ def _step(task: Task, by: Actor) -> None:
             proposal = _propose(task, _outputs(work))
             task.move_to(S.COMPLETED, finished_at=timezone.now(), reason="")
             facts.update(state=task.state, proposal=proposal.pk, proposal_digest=proposal.digest)
-    log.info("step taken", task=str(task.pk), tool=tools.row.tool if tools.row else "plan")
+    log.info("step taken", tool=tools.row.tool if tools.row else "plan")
 
 
 def _keep_plan(task: Task, work: loop.Work) -> str:

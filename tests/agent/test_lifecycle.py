@@ -1,5 +1,6 @@
 """What people may do with tasks and proposals, and what the agent makes of it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -201,6 +202,18 @@ def test_a_forge_that_loses_a_file_is_found_out(task, monkeypatch):
     assert task.state == Task.State.FAILED
     assert "the branch holds exactly the files that were rendered" in task.reason
     assert [request.state for request in _requests(task)] == ["closed"]
+
+
+def test_a_task_starts_again_when_the_catalogue_is_replaced_under_it(task, monkeypatch):
+    _run(task, 3)
+    newer = replace(catalogue(), digest="0" * 64)
+    monkeypatch.setattr(runner, "catalogue", lambda: newer)
+
+    _run(task)
+
+    assert task.state == Task.State.COMPLETED, task.reason
+    assert task.recommendation.catalogue_digest == "0" * 64
+    assert Action.objects.filter(task=task, status=Action.Status.DONE).count() == 7
 
 
 def test_a_bug_ends_the_task_with_what_it_had(task, monkeypatch):

@@ -206,7 +206,7 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
         ],
     }
     checks = [
-        ("Markdown lint", "pymarkdown", "0.9.41", "7 files, no findings"),
+        ("Markdown lint", "rumdl", "0.3.0", "7 files, no findings"),
         ("Secret scan", "gitleaks", "8.30.0", "no secrets in the diff"),
         ("Bill of materials", "cyclonedx", "1.6", "23 components, schema valid"),
         ("Links", "countersign", "0.1.0", "14 links, all relative ones resolve"),
