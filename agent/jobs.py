@@ -34,13 +34,15 @@ def advance_task(task_id: str) -> None:
 
 @shared_task(base=TenantlessJob)
 def resume_stalled() -> None:
-    """Queue every task and pack that is not finished and that nobody has touched for a while."""
+    """Queue again what is not finished and nobody has touched for a while."""
     for tenant_id in tenants_with_work("stalled"):
         with tenant_scope(scope_of_tenant(tenant_id)):
             for task_id in upkeep.stalled_tasks():
                 advance_task.delay(str(task_id))
             for pack_id in upkeep.stalled_packs():
                 build_pack.delay(str(pack_id))
+            for proposal_id in upkeep.unsent_reviews():
+                publish_review.delay(str(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

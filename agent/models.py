@@ -267,6 +267,7 @@ class Proposal(TenantScoped):
     # SHA-256 over everything that a person reads before countersigning: digests.proposal_digest.
     digest = models.CharField(max_length=64)
     state = models.CharField(max_length=13, choices=State, default=State.OPEN)
+    review_sent = models.BooleanField(default=False)  # the code host knows what was decided
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):

@@ -33,6 +33,5 @@ def _send(job: str, subject: UUID) -> None:
     try:
         current_app.send_task(f"agent.jobs.{job}", [str(subject)])
     except OperationalError as error:
-        # What was asked for is committed already. The sweep finds tasks and packs that wait; a
-        # decision that could not be shown on the pull request stays in the ledger only.
+        # What was asked for is committed already, and the sweep finds what waits.
         log.error("the queue cannot be reached", job=job, subject=str(subject), error=str(error))

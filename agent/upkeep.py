@@ -6,7 +6,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from agent.digests import proposal_digest
-from agent.forge import Check
+from agent.forge import Check, ForgeRefused
 from agent.models import Proposal, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from authz.change import change
@@ -33,32 +33,38 @@ def stalled_packs() -> list[UUID]:
     return list(rows.values_list("pk", flat=True))
 
 
+def unsent_reviews() -> list[UUID]:
+    """Proposals of the pinned tenant whose decision has not reached the code host for a while."""
+    quiet = timezone.now() - STALLED_AFTER
+    rows = Proposal.objects.filter(review_sent=False, reviews__created_at__lt=quiet)
+    return list(rows.values_list("pk", flat=True).distinct())
+
+
 def publish_review(proposal_id: UUID) -> None:
     """Write a person's decision on the pull request, bound to the commit that was read.
 
-    A rejected pull request is closed. Raises ForgeRefused when the branch has moved since.
+    A rejected pull request is closed. A code host that refuses, because the branch has moved
+    since, is not asked again; the refusal is in the ledger. Safe to run twice.
     """
     proposal = Proposal.objects.select_related("repository", "task").get(pk=proposal_id)
-    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
-    reviews = Review.objects.filter(proposal=proposal).select_related("reviewer")
-    checks = [
-        Check(f"{check['name']}: {check['path']}", check["ok"], check["detail"])
-        for check in proposal.checks
-    ]
-    checks += [
-        Check(
-            name=f"countersign: {review.reviewer.name}",
-            ok=review.verdict == Review.Verdict.COUNTERSIGNED,
-            detail=f"read digest {review.digest}",
-        )
-        for review in reviews
-    ]
-    with change(_agent_of(proposal), Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+    if proposal.review_sent:
+        return
+    by = _agent_of(proposal)
+    checks = _checks_with_reviews(proposal)
+    with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
         facts.phase = "intent"
         facts.update(checks=len(checks), head_sha=proposal.head_sha)
-    forge.set_checks(address, proposal.number, head_sha=proposal.head_sha, checks=checks)
-    if proposal.state == Proposal.State.REJECTED:
-        forge.close_pull_request(address, proposal.number, reason="rejected by a reviewer")
+    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
+    refused = ""
+    try:
+        forge.set_checks(address, proposal.number, head_sha=proposal.head_sha, checks=checks)
+        if proposal.state == Proposal.State.REJECTED:
+            forge.close_pull_request(address, proposal.number, reason="rejected by a reviewer")
+    except ForgeRefused as refusal:
+        refused = str(refusal)
+    with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+        Proposal.objects.filter(pk=proposal.pk).update(review_sent=True)
+        facts.update(head_sha=proposal.head_sha, refused=refused)
 
 
 def refresh(proposal_id: UUID) -> bool:
@@ -93,6 +99,21 @@ def refresh(proposal_id: UUID) -> bool:
         proposal.save()
         facts["after"] = proposal.digest
     return True
+
+
+def _checks_with_reviews(proposal: Proposal) -> list[Check]:
+    reviews = Review.objects.filter(proposal=proposal).select_related("reviewer")
+    return [
+        Check(f"{check['name']}: {check['path']}", check["ok"], check["detail"])
+        for check in proposal.checks
+    ] + [
+        Check(
+            name=f"countersign: {review.reviewer.name}",
+            ok=review.verdict == Review.Verdict.COUNTERSIGNED,
+            detail=f"read digest {review.digest}",
+        )
+        for review in reviews
+    ]
 
 
 def _agent_of(proposal: Proposal) -> Actor:

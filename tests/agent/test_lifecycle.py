@@ -1,7 +1,7 @@
 """What people may do with tasks and proposals, and what the agent makes of it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -16,6 +16,7 @@ from authz.errors import BadRequest, Denied
 from authz.permissions import Permission
 from evidence.store import Missing
 from tenants.actor import system_actor
+from tenants.scope import tenants_with_work
 
 WRITTEN = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -332,6 +333,35 @@ def test_rejecting_needs_a_reason_and_closes_the_pull_request(in_acme, proposal,
     assert request.state == "closed"
     assert request.checks[-1].name == "countersign: Lin"
     assert not request.checks[-1].ok
+
+
+def test_a_decision_that_did_not_reach_the_code_host_is_sent_later(
+    in_acme, proposal, task, monkeypatch
+):
+    _countersign(in_acme, "lin", proposal, proposal.digest)
+    assert upkeep.unsent_reviews() == []  # too fresh: its own job is about to run
+    monkeypatch.setattr(upkeep, "STALLED_AFTER", timedelta(0))
+    assert upkeep.unsent_reviews() == [proposal.pk]
+    assert in_acme.scope.tenant_id in tenants_with_work("stalled")
+
+    upkeep.publish_review(proposal.pk)
+
+    assert upkeep.unsent_reviews() == []
+    assert in_acme.scope.tenant_id not in tenants_with_work("stalled")
+
+    [request] = _requests(task)
+    assert request.checks[-1].name == "countersign: Lin"
+
+
+def test_a_code_host_that_refuses_a_decision_is_not_asked_again(in_acme, proposal, entries):
+    _push(proposal)
+    _countersign(in_acme, "lin", proposal, proposal.digest)
+
+    upkeep.publish_review(proposal.pk)
+
+    proposal.refresh_from_db()
+    assert proposal.review_sent
+    assert [action for action, _ in entries(in_acme)[-2:]] == ["pull_request.open"] * 2
 
 
 def test_bad_constraints_name_the_field_and_file_nothing(in_acme, repository, fields):

@@ -53,8 +53,10 @@ BEGIN
                     ' AND touched_at < now() - interval ''20 seconds'')'
                     ' OR EXISTS (SELECT 1 FROM %I.evidence_pack'
                     ' WHERE state IN (''queued'', ''building'')'
-                    ' AND created_at < now() - interval ''20 seconds'')',
-                    candidate.schema_name, candidate.schema_name
+                    ' AND created_at < now() - interval ''20 seconds'')'
+                    ' OR EXISTS (SELECT 1 FROM %I.agent_proposal'
+                    ' WHERE state <> ''open'' AND NOT review_sent)',
+                    candidate.schema_name, candidate.schema_name, candidate.schema_name
                 ) INTO waiting;
         END CASE;
         IF waiting THEN
