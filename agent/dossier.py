@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
 from agent.forge.diff import files as files_of_diff
@@ -15,6 +14,8 @@ from agent.models import Action, Proposal, Recommendation, Review
 from agent.outputs import FILE
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.recommender import Constraints, mapped_controls
+from authz.change import change
+from authz.permissions import Permission
 from evidence import ledger
 from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload
@@ -68,16 +69,12 @@ def build(pack_id: UUID, keys: FileKeys) -> None:
 
 
 def _move(pack: Pack, state: str, **also: Any) -> None:
-    with transaction.atomic():
+    by = system_actor("evidence worker", "job")
+    with change(by, Permission.PACK_BUILD, on=pack) as facts:
         Pack.objects.filter(pk=pack.pk).update(state=state, **also)
-        ledger.record(
-            f"pack.{state}",
-            by=system_actor("evidence worker", "job"),
-            on=pack,
-            facts={"proposal": pack.object_id, **also},
-            phase="result",
-            outcome="failed" if state == Pack.State.FAILED else "ok",
-        )
+        facts.phase = "intent" if state == Pack.State.BUILDING else "result"
+        facts.outcome = "failed" if state == Pack.State.FAILED else "ok"
+        facts.update(proposal=pack.object_id, state=state, **also)
 
 
 def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:

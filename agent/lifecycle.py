@@ -147,12 +147,12 @@ def _queue(task: Task) -> None:
 def _review(
     proposal: Proposal, digest: str, verdict: Review.Verdict, reviewer: User, comment: str
 ) -> None:
-    # Locked, so that the digest compared here is the one that is signed below.
-    standing = Proposal.objects.select_for_update().only("digest", "state").get(pk=proposal.pk)
-    if digest != standing.digest:
+    # Read again under a lock: what is compared, signed and recorded is one and the same state.
+    proposal.refresh_from_db(from_queryset=Proposal.objects.select_for_update())
+    if digest != proposal.digest:
         raise StaleDigest(
             f"the proposal has changed since you read it: you read {digest[:12] or 'nothing'},"
-            f" it is {standing.digest[:12]} now; read it again, then countersign"
+            f" it is {proposal.digest[:12]} now; read it again, then countersign"
         )
     if verdict == Review.Verdict.COUNTERSIGNED and proposal.failing_checks:
         raise StaleDigest(f"{len(proposal.failing_checks)} checks fail on this commit")

@@ -7,6 +7,7 @@ from agent.forge import Person
 from agent.models import Repository
 from agent.places import forge_address, local_forge
 from authz.change import change
+from authz.decisions import require
 from authz.permissions import Permission
 from tenants.actor import Actor
 from tenants.models import Project
@@ -18,7 +19,9 @@ def register(
     """Add a repository to a project, with its first commit on the local forge.
 
     Creating it there twice is harmless, so a failure between forge and database can be repeated.
+    Raises Denied before anything is made.
     """
+    require(by, Permission.REPOSITORY_REGISTER, project)
     repository = Repository(project=project, name=name)
     local_forge().create_repository(
         forge_address(repository),

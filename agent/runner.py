@@ -133,7 +133,7 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
 
 def _advance(task: Task, by: Actor) -> bool:
     if task.cancel_asked_by:
-        _withdraw(task)
+        _withdraw(task, by=by)
         _end(task, S.CANCELLED, f"{task.cancel_asked_by} cancelled it", by=by)
         return False
     if task.state == S.IN_PROGRESS and task.deadline and timezone.now() > task.deadline:
@@ -222,6 +222,7 @@ def _end(task: Task, state: str, reason: str, *, by: Actor) -> None:
         Action.objects.filter(task=task, status=Action.Status.RUNNING).update(
             status=Action.Status.STOPPED, observation=reason
         )
+        facts.outcome = "ok" if state == S.CANCELLED else "failed"
         facts.update(state=state, reason=reason)
     log.info("task ended", state=state, reason=reason)
 
@@ -321,11 +322,16 @@ def _lines(diff: bytes, sign: bytes) -> int:
     )
 
 
-def _withdraw(task: Task) -> None:
+def _withdraw(task: Task, *, by: Actor) -> None:
     outputs = _outputs(_work(task))
-    if PULL_REQUEST in outputs:
-        bench = bench_for(task, outputs)
-        number = bench.read_json(PULL_REQUEST)["number"]
-        bench.forge.close_pull_request(
-            bench.repository, number, reason=f"{task.cancel_asked_by} cancelled the task"
-        )
+    if PULL_REQUEST not in outputs:
+        return
+    bench = bench_for(task, outputs)
+    number, reason = (
+        bench.read_json(PULL_REQUEST)["number"],
+        f"{task.cancel_asked_by} cancelled the task",
+    )
+    with change(by, Permission.PULL_REQUEST_OPEN, on=task) as facts:
+        facts.phase = "intent"
+        facts.update(close=number, reason=reason)
+    bench.forge.close_pull_request(bench.repository, number, reason=reason)

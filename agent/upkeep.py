@@ -79,14 +79,15 @@ def refresh(proposal_id: UUID) -> bool:
     now = forge.pull_request(address, proposal.number)
     if (now.head_sha, now.title, now.body) == (proposal.head_sha, proposal.title, proposal.body):
         return False
-    diff = forge.diff(address, now.base_sha, now.head_sha)
-    kept = artifact_store().put(proposal.tenant_id, diff)
+    kept = artifact_store().put(proposal.tenant_id, forge.diff(address, now.base_sha, now.head_sha))
     with change(_agent_of(proposal), Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+        # Somebody may have decided since the forge was asked; locked, so that nobody does now.
+        proposal = Proposal.objects.select_for_update(of=["self"]).get(pk=proposal_id)
+        if proposal.state != Proposal.State.OPEN:
+            facts["kept"] = f"{proposal.state} before the change was noticed"
+            return False
         facts.update(before=proposal.digest, head_before=proposal.head_sha, head=now.head_sha)
-        proposal.title, proposal.body = now.title, now.body
-        proposal.head_sha, proposal.base_sha = now.head_sha, now.base_sha
-        proposal.diff_sha256 = kept.sha256
-        if now.head_sha != facts["head_before"]:
+        if now.head_sha != proposal.head_sha:
             proposal.checks = [
                 {
                     "name": "checked on this commit",
@@ -95,6 +96,9 @@ def refresh(proposal_id: UUID) -> bool:
                     "detail": "somebody moved the branch after the agent's checks",
                 }
             ]
+        proposal.title, proposal.body = now.title, now.body
+        proposal.head_sha, proposal.base_sha = now.head_sha, now.base_sha
+        proposal.diff_sha256 = kept.sha256
         proposal.digest = proposal_digest(proposal)
         proposal.save()
         facts["after"] = proposal.digest

@@ -17,11 +17,12 @@ class Facts(dict[str, Any]):
     """What the ledger will say of a change.
 
     about: the thing changed, when it is not `on`. phase: "intent" for something that is about to
-    be done to the outside world.
+    be done to the outside world. outcome: "failed" for the record of work that came to nothing.
     """
 
     about: Thing
     phase: str = "result"
+    outcome: str = "ok"
 
 
 @contextmanager
@@ -48,6 +49,7 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
                 on=facts.about,
                 facts={**facts, "reasons": decision.reasons},
                 phase=facts.phase,
+                outcome=facts.outcome,
                 policy=decision.policy,
             )
     except Refused as refusal:

@@ -58,7 +58,7 @@ TENANT_ROLES = tuple(role for role in Role if role not in {Role.PLATFORM_ADMIN, 
 
 # What the product and its operators do by themselves, without an account.
 SYSTEM: frozenset[P] = frozenset(
-    {P.TENANT_OPEN, P.PROJECT_CREATE, P.REPOSITORY_REGISTER, P.MEMBER_ADMIT}
+    {P.TENANT_OPEN, P.PROJECT_CREATE, P.REPOSITORY_REGISTER, P.MEMBER_ADMIT, P.PACK_BUILD}
 )
 
 # Whoever asked for a thing, or made it, cannot be the one who lets it through.

@@ -8,9 +8,9 @@ import pytest
 
 from agent import lifecycle, repositories, runner, tools, upkeep
 from agent.errors import IllegalMove, StaleDigest
-from agent.forge import Person
+from agent.forge import ForgeRefused, Person
 from agent.forge.local import LocalForge
-from agent.models import Action, Artifact, Draft, Proposal, Review, Task
+from agent.models import Action, Artifact, Draft, Proposal, Repository, Review, Task
 from agent.places import artifact_store, catalogue, forge_address, local_forge
 from authz.errors import BadRequest, Denied
 from authz.permissions import Permission
@@ -362,6 +362,72 @@ def test_a_code_host_that_refuses_a_decision_is_not_asked_again(in_acme, proposa
     proposal.refresh_from_db()
     assert proposal.review_sent
     assert [action for action, _ in entries(in_acme)[-2:]] == ["pull_request.open"] * 2
+
+
+def test_a_decision_made_while_the_forge_is_asked_is_not_undone(in_acme, proposal, monkeypatch):
+    _push(proposal)
+    real = LocalForge.diff
+
+    def somebody_decides_first(self, *where):
+        if Proposal.objects.get(pk=proposal.pk).state == Proposal.State.OPEN:
+            _countersign(in_acme, "lin", proposal, proposal.digest)
+        return real(self, *where)
+
+    monkeypatch.setattr(LocalForge, "diff", somebody_decides_first)
+
+    assert not upkeep.refresh(proposal.pk)
+
+    standing = Proposal.objects.get(pk=proposal.pk)
+    assert standing.state == Proposal.State.COUNTERSIGNED
+    assert standing.digest == Review.objects.get().digest
+
+
+def test_what_is_signed_and_recorded_is_the_state_that_stands_now(in_acme, proposal):
+    read_long_ago = Proposal.objects.get(pk=proposal.pk)
+    _push(proposal)
+    upkeep.refresh(proposal.pk)
+    now = Proposal.objects.get(pk=proposal.pk)
+
+    # The page object is old, the digest is today's: today's failing checks count.
+    with pytest.raises(StaleDigest, match="checks fail"):
+        _countersign(in_acme, "lin", read_long_ago, now.digest)
+
+    assert not Review.objects.exists()
+
+
+def test_who_may_not_register_a_repository_leaves_nothing_on_the_forge(in_acme, entries):
+    with pytest.raises(Denied):
+        repositories.register(
+            "sneaky",
+            project=in_acme.project,
+            files={"README.md": b"# Sneaky\n"},
+            written=WRITTEN,
+            by=_by(in_acme, "bo"),
+        )
+
+    unborn = Repository(project=in_acme.project, name="sneaky")
+    with pytest.raises(ForgeRefused):
+        local_forge().head(forge_address(unborn), "main")
+    assert entries(in_acme)[-1] == ("repository.register.denied", "denied")
+
+
+def test_closing_a_cancelled_pull_request_is_on_record_before_it_happens(in_acme, task, entries):
+    _run(task, 7)
+    lifecycle.cancel(task, by=_by(in_acme, "ada"))
+
+    _run(task)
+
+    assert [request.state for request in _requests(task)] == ["closed"]
+    assert [action for action, _ in entries(in_acme)[-2:]] == ["pull_request.open", "task.run"]
+
+
+def test_work_that_came_to_nothing_is_recorded_as_failed(task, in_acme, entries, monkeypatch):
+    broken = tools.Tool(lambda bench: tools.Observation("no", ok=False), Permission.TASK_RUN)
+    monkeypatch.setitem(tools.TOOLS, "score_options", broken)
+
+    _run(task)
+
+    assert entries(in_acme)[-1] == ("task.run", "failed")
 
 
 def test_bad_constraints_name_the_field_and_file_nothing(in_acme, repository, fields):
