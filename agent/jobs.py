@@ -36,7 +36,10 @@ def advance_task(task_id: str) -> None:
 def resume_stalled() -> None:
     """Queue again what is not finished and nobody has touched for a while."""
     for tenant_id in tenants_with_work("stalled"):
-        with tenant_scope(scope_of_tenant(tenant_id)):
+        scope = scope_of_tenant(tenant_id)
+        if scope.suspended:
+            continue
+        with tenant_scope(scope):
             for task_id in upkeep.stalled_tasks():
                 advance_task.delay(str(task_id))
             for pack_id in upkeep.stalled_packs():

@@ -11,7 +11,16 @@ from django.db.models import Model, QuerySet
 from authz.errors import Denied
 from authz.models import Grant
 from authz.permissions import Permission
-from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST, ROLES, SYSTEM, Role
+from authz.roles import (
+    DIRECTORY,
+    NOT_BY_REQUESTER,
+    ONLY_BY_PEOPLE,
+    OWN,
+    POLICY_DIGEST,
+    ROLES,
+    SYSTEM,
+    Role,
+)
 from evidence import ledger
 from tenants.actor import Actor
 from tenants.models import Membership
@@ -20,7 +29,7 @@ from tenants.scope import current
 
 class Thing(Protocol):
     """What a decision is about. A project_id narrows which grants count; a requester_id bars one
-    person from letting their own request through."""
+    person from letting their own request through; a user_id says whose own it is."""
 
     @property
     def pk(self) -> Any: ...
@@ -105,6 +114,8 @@ def visible[M: Model](
     project: path from the row to the id of its project.
     """
     projects: set[UUID] = set()
+    if by.only is not None and permission not in by.only:
+        return among.none()
     for role, project_id in held_by(by):
         if permission in ROLES[role]:
             if project_id is None:
@@ -136,10 +147,18 @@ def _decide(by: Actor, permission: Permission, on: Thing, held: Iterable[Held]) 
         if permission in SYSTEM:
             return Decision(permission, True, ["the product itself may do this"])
         return no(f"the product itself may not {_said(permission)}")
+    if by.type == "robot" and by.user_id is None:
+        if permission in DIRECTORY:
+            return Decision(permission, True, ["the tenant's directory may do this"])
+        return no(f"a directory may not {_said(permission)}")
+    if by.only is not None and permission not in by.only:
+        return no(f"this token was made without leave to {_said(permission)}")
     if permission in ONLY_BY_PEOPLE and by.type != "human":
         return no(f"only a person may {_said(permission)}")
     if permission in NOT_BY_REQUESTER and str(getattr(on, "requester_id", None)) == by.id:
         return no("whoever asked for it cannot countersign it: a second person must")
+    if permission in OWN and by.user_id and getattr(on, "user_id", None) == by.user_id:
+        return Decision(permission, True, [f"everybody may {_said(permission)} of their own"])
     project = getattr(on, "project_id", None)
     for role, limited_to in held:
         if permission in ROLES[role] and limited_to in (None, project):

@@ -9,12 +9,14 @@ from django.utils import timezone
 
 from authz.change import change
 from authz.errors import BadRequest, Conflict
+from authz.groups import TELLERS
 from authz.models import Grant
 from authz.permissions import Permission
 from authz.roles import PROJECT_ROLES, TENANT_ROLES, Role
+from authz.sessions import drop_sessions
 from tenants.actor import Actor
 from tenants.cells.models import Cell, Domain, Tenant
-from tenants.models import Membership, Project, Session, User
+from tenants.models import Membership, Project, User
 from tenants.scope import Scope, current_tenant_id, tenant_scope
 
 
@@ -114,6 +116,8 @@ def add_agent(name: str, project: Project, *, tenant: AsTenant, by: Actor) -> Us
 def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, by: Actor) -> None:
     """Replace a member's roles for one project, or (None) for the whole tenant.
 
+    Roles that come from groups of the directory are left alone: the groups decide about those.
+
     Raises Denied; BadRequest for a role that cannot be given there; Conflict when they are no
     member, or the tenant would be left without an admin.
     """
@@ -123,7 +127,7 @@ def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, 
     with change(by, permission, on=project or AsTenant(current_tenant_id())) as facts:
         if not user.is_active:
             raise Conflict(f"{user.email} is not a member any more")
-        held = Grant.objects.filter(user=user, project=project)
+        held = Grant.objects.filter(user=user, project=project).exclude(source__in=TELLERS)
         facts["before"] = sorted(held.values_list("role", flat=True))
         held.delete()
         for role in roles:
@@ -148,7 +152,9 @@ def remove(user: User, *, by: Actor) -> None:
             raise Conflict(f"{user.email} is not a member any more")
         facts["roles"] = sorted(user.grants.values_list("role", flat=True))
         user.grants.all().delete()
-        facts["sessions_ended"] = Session.objects.filter(user=user).delete()[0]
+        facts["sessions_ended"] = drop_sessions(user)
+        user.identities.all().delete()
+        user.invitations.all().delete()
         _keep_an_admin()
         facts.about = user
         facts["email"] = user.email

@@ -27,18 +27,37 @@ class Role(StrEnum):
 _READ_WORK = {P.TASK_VIEW, P.PROPOSAL_VIEW, P.REPOSITORY_VIEW}
 _FILE_WORK = {P.RECOMMENDATION_CREATE, P.TASK_CANCEL}
 _DECIDE = {P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_REJECT}
-_RUN_PEOPLE = {P.MEMBER_VIEW, P.MEMBER_ADMIT, P.MEMBER_REMOVE, P.ROLE_CHANGE, P.PROJECT_ROLE_CHANGE}
+_RUN_PEOPLE = {
+    P.MEMBER_VIEW,
+    P.MEMBER_ADMIT,
+    P.MEMBER_REMOVE,
+    P.MEMBER_INVITE,
+    P.ROLE_CHANGE,
+    P.PROJECT_ROLE_CHANGE,
+    P.SESSION_END,
+}
+_RUN_SIGN_IN = {
+    P.PROVIDER_CHANGE,
+    P.DIRECTORY_CHANGE,
+    P.SERVICE_CREATE,
+    P.TOKEN_CREATE,
+    P.TOKEN_REVOKE,
+}
 
 # The permission matrix. Whoever is not listed here may do nothing.
 ROLES: dict[Role, frozenset[P]] = {
-    # Break-glass only: nobody holds it from day to day, and it does not read tenants' work.
-    Role.PLATFORM_ADMIN: frozenset({P.TENANT_OPEN}),
+    # Break-glass only: authz.emergency gives it for an hour or so. It repairs; it never decides.
+    Role.PLATFORM_ADMIN: frozenset(
+        _READ_WORK | _RUN_PEOPLE | _RUN_SIGN_IN | {P.LEDGER_VIEW, P.EMERGENCY_END}
+    ),
     Role.TENANT_ADMIN: frozenset(
         _READ_WORK
         | _FILE_WORK
         | _DECIDE
         | _RUN_PEOPLE
+        | _RUN_SIGN_IN
         | {P.LEDGER_VIEW, P.PACK_EXPORT, P.PROJECT_CREATE, P.REPOSITORY_REGISTER}
+        | {P.EMERGENCY_APPROVE, P.EMERGENCY_END, P.TENANT_EXPORT}
     ),
     Role.PROJECT_ADMIN: frozenset(
         _READ_WORK
@@ -58,13 +77,23 @@ TENANT_ROLES = tuple(role for role in Role if role not in {Role.PLATFORM_ADMIN, 
 
 # What the product and its operators do by themselves, without an account.
 SYSTEM: frozenset[P] = frozenset(
-    {P.TENANT_OPEN, P.PROJECT_CREATE, P.REPOSITORY_REGISTER, P.MEMBER_ADMIT, P.PACK_BUILD}
+    {P.TENANT_OPEN, P.TENANT_MOVE, P.TENANT_SUSPEND, P.TENANT_EXPORT, P.TENANT_ERASE}
+    | {P.PROJECT_CREATE, P.REPOSITORY_REGISTER, P.PACK_BUILD}
+    | {P.MEMBER_ADMIT, P.MEMBER_INVITE, P.IDENTITY_LINK, P.DIRECTORY_SYNC}
+    | {P.SESSION_OPEN, P.SESSION_END}
+    | {P.EMERGENCY_REQUEST, P.EMERGENCY_APPROVE, P.EMERGENCY_END}
 )
+# What a customer's directory does over SCIM.
+DIRECTORY: frozenset[P] = frozenset({P.DIRECTORY_SYNC})
+# What everybody may do to what is their own: the thing's user_id is theirs.
+OWN: frozenset[P] = frozenset({P.SESSION_OPEN, P.SESSION_END, P.TOKEN_CREATE, P.TOKEN_REVOKE})
 
 # Whoever asked for a thing, or made it, cannot be the one who lets it through.
-NOT_BY_REQUESTER = frozenset({P.PROPOSAL_COUNTERSIGN})
+NOT_BY_REQUESTER = frozenset({P.PROPOSAL_COUNTERSIGN, P.EMERGENCY_APPROVE})
 # Nothing but a person may do these, whatever roles it holds.
-ONLY_BY_PEOPLE = frozenset({P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_REJECT, *_RUN_PEOPLE})
+ONLY_BY_PEOPLE = frozenset(
+    {P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_REJECT, P.EMERGENCY_APPROVE} | _RUN_PEOPLE | _RUN_SIGN_IN
+)
 
 
 def policy_digest() -> str:
@@ -72,6 +101,8 @@ def policy_digest() -> str:
     rules: dict[str, Any] = {
         "roles": {role.value: sorted(permissions) for role, permissions in ROLES.items()},
         "system": sorted(SYSTEM),
+        "directory": sorted(DIRECTORY),
+        "own": sorted(OWN),
         "not_by_requester": sorted(NOT_BY_REQUESTER),
         "only_by_people": sorted(ONLY_BY_PEOPLE),
     }

@@ -5,6 +5,7 @@
 Files that are there already are kept: a database remembers the password it was made with.
 """
 
+import base64
 import secrets
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def make(folder: Path) -> list[str]:
 
     kept("superuser_password", secrets.token_urlsafe(32))
     kept("secret_key", secrets.token_urlsafe(48))
+    kept("secrets_keys", base64.b64encode(secrets.token_bytes(32)).decode())
     for role, name in (("owner", "database_owner_url"), ("app", "database_url")):
         password = kept(f"{role}_password", secrets.token_urlsafe(32))
         kept(name, f"postgresql://portal_{role}:{password}@postgres:5432/countersign")

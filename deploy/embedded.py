@@ -17,6 +17,7 @@ where that user cannot reach the folder (a checkout below /root) the servers' pa
 """
 
 import argparse
+import base64
 import errno
 import fcntl
 import hashlib
@@ -324,6 +325,9 @@ def _load_state(place: Place) -> dict[str, Any]:
     path = place.servers / "servers.json"
     if path.exists():
         state: dict[str, Any] = json.loads(path.read_text())
+        if "secrets_key" not in state["passwords"]:
+            state["passwords"]["secrets_key"] = _new_key()
+            _save_state(place, state)
         return state
     if place.postgres.is_dir():
         raise CannotStart(
@@ -331,9 +335,14 @@ def _load_state(place: Place) -> dict[str, Any]:
             " Bring it back from a backup, or move the database away to begin with an empty one."
         )
     names = ("superuser", "owner", "app", "auditor", "valkey", "secret_key")
-    state = {"passwords": {name: secrets.token_urlsafe(32) for name in names}, "ports": {}}
+    passwords = {name: secrets.token_urlsafe(32) for name in names}
+    state = {"passwords": {**passwords, "secrets_key": _new_key()}, "ports": {}}
     _save_state(place, state)
     return state
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _save_state(place: Place, state: dict[str, Any]) -> None:
@@ -396,6 +405,7 @@ def _write_environment(place: Place, state: dict[str, Any]) -> dict[str, str]:
     passwords, ports = state["passwords"], state["ports"]
     values = {
         "SECRET_KEY": passwords["secret_key"],
+        "SECRETS_KEYS": passwords["secrets_key"],
         "DEBUG": "0",
         "DEMO": "1",
         "ALLOWED_HOSTS": ".localhost,localhost,127.0.0.1",

@@ -31,8 +31,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 MARK = "COUNTERSIGN_STACK"
 # What the caller's own environment may change for a run; all else is the servers' to say.
 ADJUSTABLE = ("DEBUG", "LOG_LEVEL", "LOG_FORMAT", "PORTAL_PORT", "TASK_VISIBILITY_SECONDS")
-# Only migrations need the owner's password, only the auditor's commands the auditor's.
-WITHHELD = ("DATABASE_OWNER_URL", "DATABASE_AUDITOR_URL", "KEYS_DIR")
+# Only migrations need the owner's password, only the auditor's commands the auditor's; only the
+# web process opens customers' secrets.
+WITHHELD = ("DATABASE_OWNER_URL", "DATABASE_AUDITOR_URL", "KEYS_DIR", "SECRETS_KEYS")
 
 SECONDS_TO_ANSWER = 60
 # A worker may finish its job; one that does not is cut off, and another takes the job up again.
@@ -191,6 +192,8 @@ def _start_parts(parts: list[Part], values: dict[str, str], home: Path) -> None:
     worker = ["-m", "celery", "-A", "portal.celery", "worker", "-c", "1", "--loglevel", "INFO"]
     worker += ["--without-gossip", "--without-mingle"]
     pool = {"DATABASE_POOL_SIZE": str(CONNECTIONS_PER_WEB_PROCESS)}
+    # Customers' secrets are opened where people sign in, nowhere else.
+    pool["SECRETS_KEYS"] = values["SECRETS_KEYS"]
     parts.append(_started("web", web, kept | pool, home))
     parts.append(_started("agent", [*worker, "-Q", "agent", "-n", "agent@%h"], kept, home))
     evidence = [*worker, "-Q", "evidence", "-B", "-n", "evidence@%h"]

@@ -1,5 +1,7 @@
 """Reads settings from the environment, with an error that says what was expected."""
 
+import base64
+import binascii
 import os
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,17 @@ def choice(name: str, options: tuple[str, ...], default: str) -> str:
 def words(name: str, default: str) -> list[str]:
     """A list, separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def keys(name: str) -> tuple[bytes, ...]:
+    """Keys of 32 bytes in base64, separated by commas; none when NAME is not set."""
+    try:
+        found = tuple(base64.b64decode(word, validate=True) for word in words(name, ""))
+    except binascii.Error as error:
+        raise ImproperlyConfigured(f"{name} must be base64: {error}") from error
+    if any(len(key) != 32 for key in found):
+        raise ImproperlyConfigured(f"{name}: each key must have 32 bytes before base64")
+    return found
 
 
 def database(name: str) -> dict[str, Any]:

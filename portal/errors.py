@@ -9,6 +9,7 @@ from agent.forge import ForgeRefused, ForgeUnavailable
 from authz.errors import BadRequest, Conflict, Denied
 from evidence.store import Damaged, Missing
 from tenants.errors import Refused
+from tenants.scope import Scope
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +95,16 @@ def unknown_host(request: HttpRequest) -> HttpResponse:
     return HttpResponse(
         "This address belongs to no workspace. Check the spelling of the link you were given.\n",
         status=404,
+        content_type="text/plain; charset=utf-8",
+    )
+
+
+def suspended(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """The workspace is closed for now, for everybody, whether they can sign in or not."""
+    return HttpResponse(
+        "This workspace is closed for now. Nothing of it is lost. Whoever runs this portal"
+        f" can say more and open it again (number {getattr(request, 'id', '')}).\n",
+        status=503,
         content_type="text/plain; charset=utf-8",
     )
 

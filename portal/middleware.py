@@ -8,7 +8,8 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 
-from portal.errors import problem, unknown_host
+from portal.errors import problem, suspended, unknown_host
+from portal.signin.sessions import touch
 from tenants.scope import scope_of_host, tenant_scope
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,8 @@ class TenantMiddleware:
         scope = scope_of_host(host)
         if scope is None:
             return unknown_host(request)
+        if scope.suspended:
+            return suspended(request, scope)
         request.tenant = scope  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(tenant_id=str(scope.tenant_id))
         with tenant_scope(scope):
@@ -75,6 +78,7 @@ class ActorMiddleware:
         if user is not None and user.is_authenticated:
             door = "api" if request.path.startswith("/api/") else "page"
             request.actor = user.actor(door)  # type: ignore[attr-defined]
+            touch(request, user)
             structlog.contextvars.bind_contextvars(actor_type=user.kind, actor_id=str(user.pk))
         return self.get_response(request)
 

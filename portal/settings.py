@@ -1,6 +1,5 @@
 """Every setting of the portal, read from the environment; docs/operating.md lists them."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,8 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
 }
 DATA_DIR = Path(environment.text("DATA_DIR"))
+# Seal customers' secrets (such as OIDC client secrets): the first one seals, all of them open.
+SECRETS_KEYS = environment.keys("SECRETS_KEYS")
 # Folder of signing keys. Set for the evidence worker alone: nobody else may sign.
 KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
@@ -146,7 +147,9 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+# A session ends this long after its last request, and this long after sign-in in any case.
+SESSION_IDLE_SECONDS = environment.number("SESSION_IDLE_MINUTES", 60) * 60
+SESSION_COOKIE_AGE = environment.number("SESSION_HOURS", 12) * 3600
 CSRF_FAILURE_VIEW = "portal.errors.csrf_failure"
 
 USE_TZ = True

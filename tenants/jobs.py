@@ -1,5 +1,6 @@
 """Carries the pinned tenant from whoever queues a job to the worker that runs it."""
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,8 @@ from celery import Task, signals
 
 from tenants.errors import NoTenant
 from tenants.scope import pinned, scope_of_tenant, tenant_scope
+
+log = logging.getLogger(__name__)
 
 HEADER = "countersign_tenant"
 
@@ -27,7 +30,13 @@ class TenantJob(Task):  # type: ignore[type-arg]
         tenant = self.request.get(HEADER)
         if tenant is None:
             raise NoTenant(f"job {self.name} was queued outside of tenant_scope()")
-        with tenant_scope(scope_of_tenant(UUID(tenant))):
+        scope = scope_of_tenant(UUID(tenant))
+        if scope.suspended:
+            # Nothing is lost: what this job was for is still unfinished when the doors open again,
+            # and the schedule looks for unfinished work.
+            log.warning("job %s waits: %s is suspended", self.name, scope.slug)
+            return None
+        with tenant_scope(scope):
             return super().__call__(*args, **kwargs)
 
 

@@ -19,6 +19,7 @@ class Scope:
     slug: str
     name: str
     schema: str  # the PostgreSQL schema of the tenant's cell
+    suspended: bool = False  # its doors are closed, its jobs wait
 
 
 _pinned: ContextVar[Scope | None] = ContextVar("countersign_tenant", default=None)

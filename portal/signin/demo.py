@@ -1,7 +1,7 @@
 """Sign-in for trying the product out: pick a person from a list. Only with DEMO=1."""
 
 from django.conf import settings
-from django.contrib.auth import login, logout
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -10,7 +10,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from authz.roles import Role
-from evidence import ledger
+from authz.sessions import end_session
+from portal.http import PortalRequest
+from portal.signin.sessions import open_session, session_of
 from tenants.models import Membership, User
 
 
@@ -27,8 +29,7 @@ def signin(request: HttpRequest) -> HttpResponse:
     )
     if request.method == "POST":
         person = get_object_or_404(people, pk=request.POST.get("person"))
-        login(request, person, backend="portal.signin.backend.MemberBackend")
-        ledger.record("session.open", by=person.actor("page"), on=person, facts={"way": "demo"})
+        open_session(request, person, "demo")
         return HttpResponseRedirect(_next(request))
     listed = [
         (person, [Role(grant.role).title for grant in person.grants.all()]) for person in people
@@ -37,12 +38,12 @@ def signin(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def signout(request: HttpRequest) -> HttpResponse:
+def signout(request: PortalRequest) -> HttpResponse:
     """Ends this session."""
-    person = request.user
-    if not isinstance(person, User):
+    row = session_of(request)
+    if row is None:
         raise PermissionDenied
-    ledger.record("session.close", by=person.actor("page"), on=person)
+    end_session(row, by=request.actor, why="signed out")
     logout(request)
     return redirect("signin")
 

@@ -32,6 +32,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     cell = models.ForeignKey(Cell, on_delete=models.PROTECT, related_name="tenants")
     created_at = models.DateTimeField(auto_now_add=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)  # every door is closed since then
 
     def __str__(self) -> str:
         return self.slug

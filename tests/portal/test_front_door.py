@@ -133,7 +133,7 @@ def test_signing_out_ends_the_session_and_is_recorded(acme, sign_in, entries):
     ada.post("/signout/")
 
     assert ada.get("/").status_code == 302
-    assert entries(acme)[-1] == ("session.close", "ok")
+    assert entries(acme)[-1] == ("session.end", "ok")
 
 
 def test_pages_forbid_inline_scripts_and_other_origins(acme, sign_in):
