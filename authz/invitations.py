@@ -27,7 +27,7 @@ def invite(user: User, *, by: Actor, valid_for: timedelta = VALID_FOR) -> str:
         secret = secrets.token_urlsafe(32)
         invitation = Invitation.objects.create(
             user=user,
-            digest=_digest(secret),
+            digest=digest_of(secret),
             made_by_name=by.name,
             expires_at=timezone.now() + valid_for,
         )
@@ -37,10 +37,15 @@ def invite(user: User, *, by: Actor, valid_for: timedelta = VALID_FOR) -> str:
 
 def invitation_of(secret: str) -> Invitation | None:
     """The invitation that `secret` opens, as long as it is good and its account active."""
+    return invitation_by_digest(digest_of(secret))
+
+
+def invitation_by_digest(digest: str) -> Invitation | None:
+    """As invitation_of(), for a browser that opened it a moment ago."""
     found: Invitation | None = (
         Invitation.objects.select_related("user")
         .filter(
-            digest=_digest(secret),
+            digest=digest,
             used_at=None,
             expires_at__gt=timezone.now(),
             user__membership__state=Membership.State.ACTIVE,
@@ -59,5 +64,6 @@ def use(invitation: Invitation) -> bool:
     return bool(spent.update(used_at=timezone.now()))
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """What the table knows an invitation by."""
     return sha256(secret.encode()).hexdigest()

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from agent.forge import ForgeRefused, ForgeUnavailable
 from authz.errors import BadRequest, Conflict, Denied
 from evidence.store import Damaged, Missing
+from portal.limits import TooMany
 from tenants.errors import Refused
 from tenants.scope import Scope
 
@@ -18,6 +19,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (Denied, 403, "You may not do this"),
     (BadRequest, 422, "Something in what you sent cannot be used"),
     (Conflict, 409, "Things have changed"),
+    (TooMany, 429, "Too many attempts"),
     (Refused, 409, "The answer is no"),
     (Http404, 404, "There is nothing here"),
     (ForgeRefused, 409, "The code host refuses"),
@@ -31,6 +33,7 @@ HELP = {
     403: "A tenant admin can change your roles; the People page shows who they are.",
     404: "It may never have existed, or it belongs to somewhere you have no access to.",
     409: "Nothing was changed. Go back, look at how things stand now, then decide again.",
+    429: "Nothing was changed. Wait a little, then try again.",
     422: "Nothing was changed, and what you typed is still in the form when you go back.",
     500: "It is in our log under the number below; nothing of yours was lost.",
 }
@@ -51,7 +54,10 @@ def problem(request: HttpRequest, error: Exception) -> HttpResponse | None:
         return None
     status, headline = found
     detail = HELP[404] if isinstance(error, Http404) else str(error)
-    return _answer(request, status, headline, detail, getattr(error, "errors", None))
+    response = _answer(request, status, headline, detail, getattr(error, "errors", None))
+    if isinstance(error, TooMany):
+        response["Retry-After"] = str(error.seconds)
+    return response
 
 
 def _answer(

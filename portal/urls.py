@@ -4,7 +4,7 @@ from django.urls import path
 
 from portal.api import api
 from portal.pages import health, home, ledger, packs, people, proposals, recommendations
-from portal.signin import demo
+from portal.signin import doors
 
 handler404 = "portal.errors.not_found"
 handler500 = "portal.errors.broken"
@@ -13,8 +13,11 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("healthz", health.alive, name="alive"),
     path("readyz", health.ready, name="ready"),
-    path("signin/", demo.signin, name="signin"),
-    path("signout/", demo.signout, name="signout"),
+    path("signin/", doors.signin, name="signin"),
+    path("signin/start/", doors.start, name="signin-start"),
+    path("signin/invitation/<str:secret>/", doors.invitation, name="invitation"),
+    path("signout/", doors.signout, name="signout"),
+    path("settings/sign-in/<uuid:provider_id>/test/", doors.test, name="signin-test"),
     path("", home.home, name="home"),
     path("audit/", ledger.listing, name="ledger"),
     path("audit/entries.csv", ledger.export, name="ledger-csv"),

@@ -18,7 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("portal", "agent", "authz", "evidence", "tenants")
 
 # Answered to anybody: everything else asks who you are.
-OPEN_TO_ALL = {"alive", "ready", "signin"}
+OPEN_TO_ALL = {"alive", "ready", "signin", "signin-start", "invitation"} | {
+    "oidc-callback",
+    "oidc-logout",
+    "saml-acs",
+    "saml-metadata",
+    "saml-logout",
+}
 
 
 def _sources(*packages: str) -> dict[Path, ast.Module]:
