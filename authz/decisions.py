@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
 
 from authz.errors import Denied
 from authz.models import Grant
@@ -55,6 +56,7 @@ _HELD = """
     FROM authz_grant g
     JOIN tenants_membership m ON m.tenant_id = g.tenant_id AND m.user_id = g.user_id
     WHERE g.user_id = %s AND m.state = 'active'
+        AND (g.expires_at IS NULL OR g.expires_at > now())
 """
 
 # A grant as far as decisions care: the role, and the project it is limited to.
@@ -128,7 +130,9 @@ def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]
     """Every active person as (id, name, decision about them), allowed ones first."""
     grants: dict[UUID, tuple[str, list[Held]]] = {}
     rows = Grant.objects.filter(
-        user__membership__state=Membership.State.ACTIVE, user__kind="human"
+        Q(expires_at=None) | Q(expires_at__gt=timezone.now()),
+        user__membership__state=Membership.State.ACTIVE,
+        user__kind="human",
     ).values_list("user_id", "user__name", "role", "project_id")
     for user_id, name, role, project_id in rows.order_by("user__name"):
         grants.setdefault(user_id, (name, []))[1].append((Role(role), project_id))
@@ -143,6 +147,8 @@ def _decide(by: Actor, permission: Permission, on: Thing, held: Iterable[Held]) 
     def no(reason: str) -> Decision:
         return Decision(permission, False, [reason])
 
+    if permission in NOT_BY_REQUESTER and str(getattr(on, "requester_id", None)) == by.id:
+        return no("whoever asked for it cannot countersign it: a second person must")
     if by.type == "system":
         if permission in SYSTEM:
             return Decision(permission, True, ["the product itself may do this"])
@@ -155,8 +161,6 @@ def _decide(by: Actor, permission: Permission, on: Thing, held: Iterable[Held]) 
         return no(f"this token was made without leave to {_said(permission)}")
     if permission in ONLY_BY_PEOPLE and by.type != "human":
         return no(f"only a person may {_said(permission)}")
-    if permission in NOT_BY_REQUESTER and str(getattr(on, "requester_id", None)) == by.id:
-        return no("whoever asked for it cannot countersign it: a second person must")
     if permission in OWN and by.user_id and getattr(on, "user_id", None) == by.user_id:
         return Decision(permission, True, [f"everybody may {_said(permission)} of their own"])
     project = getattr(on, "project_id", None)

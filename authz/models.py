@@ -16,6 +16,7 @@ class Grant(TenantScoped):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, related_name="grants")
     # admin, operator, demo, system, emergency; directory and sso: from groups (authz.groups)
     source = models.CharField(max_length=20, default="admin")
+    expires_at = models.DateTimeField(null=True)  # counts for nothing from then on
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):

@@ -11,9 +11,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 app = Celery("countersign", task_cls=TenantJob)
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["evidence", "agent"], related_name="jobs")
+app.autodiscover_tasks(["evidence", "authz", "agent"], related_name="jobs")
 # The queue `evidence` is served by the one worker that holds signing keys.
 app.conf.task_routes = {
     "evidence.jobs.*": {"queue": "evidence"},
+    "authz.jobs.*": {"queue": "evidence"},
     "agent.jobs.build_pack": {"queue": "evidence"},
 }

@@ -189,6 +189,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"queue": "evidence", "expires": 15},
     },
+    "end what is over": {
+        "task": "authz.jobs.tidy",
+        "schedule": 30.0,
+        "options": {"queue": "evidence", "expires": 30},
+    },
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 

@@ -3,7 +3,16 @@
 from django.urls import path
 
 from portal.api import api
-from portal.pages import health, home, ledger, packs, people, proposals, recommendations
+from portal.pages import (
+    emergencies,
+    health,
+    home,
+    ledger,
+    packs,
+    people,
+    proposals,
+    recommendations,
+)
 from portal.signin import doors
 
 handler404 = "portal.errors.not_found"
@@ -17,6 +26,8 @@ urlpatterns = [
     path("signin/start/", doors.start, name="signin-start"),
     path("signin/invitation/<str:secret>/", doors.invitation, name="invitation"),
     path("signout/", doors.signout, name="signout"),
+    path("settings/emergency/", emergencies.listing, name="emergencies"),
+    path("settings/emergency/<uuid:emergency_id>/", emergencies.decide, name="emergency-decide"),
     path("settings/sign-in/<uuid:provider_id>/test/", doors.test, name="signin-test"),
     path("", home.home, name="home"),
     path("audit/", ledger.listing, name="ledger"),

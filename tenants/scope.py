@@ -85,7 +85,8 @@ def scope_of_tenant(tenant_id: UUID) -> Scope:
 def tenants_with_work(kind: str) -> list[UUID]:
     """Tenants with unfinished work that nobody has picked up.
 
-    kind: "unsealed" (ledger entries staged) or "stalled" (tasks, packs or decisions that wait).
+    kind: "unsealed" (ledger entries staged), "stalled" (tasks, packs or decisions that wait) or
+    "untidy" (sessions or emergencies whose time is over).
     The only question about more than one tenant that the portal's role may ask.
     """
     with connection.cursor() as cursor:

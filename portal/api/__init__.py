@@ -12,14 +12,15 @@ from ninja.operation import Operation
 
 from portal.api import log, me, members, packs, proposals, recommendations, repositories
 from portal.api.problems import answer_problems
-from portal.api.signed_in import SessionCookie
+from portal.api.signed_in import ApiToken, SessionCookie
 
 DESCRIPTION = """Ask for recommendations, follow them, countersign proposals, take evidence away.
 
-Answers are for the tenant whose host is asked. Sign in with a browser, send the session cookie
-with every request; requests that change something also need the value of the `csrftoken` cookie in
-the header `X-CSRFToken`. Times are UTC. Errors are problem documents (RFC 9457). What you may not
-know about answers 404, the same as what does not exist.
+Answers are for the tenant whose host is asked. Programs send a token, made on the page *Your
+account* or for a service account: `Authorization: Bearer cst_...`. A browser that is signed in may
+send its session cookie instead; requests that change something then also need the value of the
+`csrftoken` cookie in the header `X-CSRFToken`. Times are UTC. Errors are problem documents (RFC
+9457). What you may not know about answers 404, the same as what does not exist.
 """
 
 
@@ -62,7 +63,7 @@ api = PortalAPI(
     description=DESCRIPTION,
     urls_namespace="api",
     docs_url=None,
-    auth=SessionCookie(),
+    auth=[ApiToken(), SessionCookie()],
     servers=[{"url": "/", "description": "The host of your tenant."}],
     openapi_extra={
         "info": {"license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},

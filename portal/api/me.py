@@ -38,7 +38,9 @@ class Me(Schema):
     email: str
     tenant: TenantOut
     roles: list[RoleHeld]
-    permissions: list[Permission] = Field(description="What the roles allow, at least somewhere.")
+    permissions: list[Permission] = Field(
+        description="What the roles (and the token) allow, at least somewhere."
+    )
 
 
 @router.get("", response={200: Me, 401: Problem}, by_alias=False)
@@ -51,5 +53,9 @@ def read_me(request: PortalRequest) -> dict[str, object]:
         "email": request.user.email,
         "tenant": current(),
         "roles": [{"role": role, "project_id": project_id} for role, project_id in held],
-        "permissions": sorted({permission for role, _ in held for permission in ROLES[role]}),
+        "permissions": sorted(
+            permission
+            for permission in {permission for role, _ in held for permission in ROLES[role]}
+            if request.actor.only is None or permission in request.actor.only
+        ),
     }

@@ -13,7 +13,7 @@ from portal.errors import problem, problem_json
 
 # What ninja says in a word or two, said so that somebody can act on it.
 DETAIL = {
-    401: "Sign in first; the session cookie that you get then must come with every request.",
+    401: "Send a token that is good here (Authorization: Bearer cst_...), or sign in first.",
     403: "The CSRF token is missing: send the csrftoken cookie's value in the header X-CSRFToken.",
 }
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from authz.decisions import held_by
+from authz.emergency import open_emergencies
 from authz.permissions import Permission
 from authz.roles import ROLES
 
@@ -30,6 +31,12 @@ def page_frame(request: HttpRequest) -> dict[str, Any]:
     if actor is not None:
         roles = sorted({role for role, _ in held_by(actor)})
         allowed = {permission for role in roles for permission in ROLES[role]}
+        # Everybody sees that a stranger is in the house; whoever can decide sees that one asks.
+        decides = bool(allowed & {Permission.EMERGENCY_APPROVE, Permission.EMERGENCY_END})
+        frame["emergencies"] = [
+            one for one in open_emergencies() if decides or one.state == one.State.APPROVED
+        ]
+        frame["decides_emergencies"] = decides
         frame["roles"] = [role.title for role in roles]
         frame["menu"] = [
             (name, label, icon)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from authz import invitations
 from authz.decisions import require
+from authz.emergency import emergency_of
 from authz.people import AsTenant
 from authz.permissions import Permission
 from authz.providers import provider_in_use
@@ -84,7 +85,8 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
         return turn_away(
             request, "this invitation was used already, has expired, or was replaced by a newer one"
         )
-    provider = provider_in_use()
+    emergency = emergency_of(found.user)
+    provider = provider_in_use() if emergency is None else None
     if request.method == "GET":
         context = {"person": found.user, "provider": provider, "expires_at": found.expires_at}
         return render(request, "signin/invitation.html", context)
@@ -93,7 +95,10 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
         return redirect("signin")
     if not invitations.use(found):
         return turn_away(request, "this invitation was used already")
-    open_session(request, found.user, "invitation")
+    if emergency is not None:
+        open_session(request, found.user, "emergency", until=emergency.expires_at)
+    else:
+        open_session(request, found.user, "invitation")
     return redirect("home")
 
 

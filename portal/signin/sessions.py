@@ -37,12 +37,15 @@ class SessionStore(DatabaseStore):
             ABOUT, {"handle": str(uuid4()), "opened_at": now.isoformat(), "way": ""}
         )
         opened_at = datetime.fromisoformat(about["opened_at"])
+        ends_at = opened_at + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+        if until := about.get("until"):
+            ends_at = min(ends_at, datetime.fromisoformat(until))
         # Django's own, though its published types leave it out.
         key = self._get_or_create_session_key()  # type: ignore[attr-defined]
         return Session(
             session_key=digest_of(key),
             session_data=self.encode(data),
-            expire_date=opened_at + timedelta(seconds=settings.SESSION_COOKIE_AGE),
+            expire_date=ends_at,
             user_id=data.get(SESSION_KEY),
             handle=about["handle"],
             way=about["way"],
@@ -90,11 +93,12 @@ def open_session(
     *,
     identity: Identity | None = None,
     provider_session: str = "",
+    until: datetime | None = None,
 ) -> None:
     """Sign `user` in with a new session key, and put it on record first.
 
     way: demo, oidc, saml, invitation or emergency. provider_session: what the provider calls its
-    own session, so that it can end ours. Raises Denied.
+    own session, so that it can end ours. until: ends no later than this. Raises Denied.
     """
     sessions.record_opening(user, way, issuer=identity.issuer if identity else None)
     login(request, user, backend="portal.signin.backend.MemberBackend")
@@ -104,6 +108,7 @@ def open_session(
         "way": way,
         "identity": str(identity.pk) if identity else None,
         "provider_session": provider_session[:255],
+        "until": until.isoformat() if until else None,
         "device": request.headers.get("User-Agent", "")[:200],
         "address": request.META.get("REMOTE_ADDR") or None,
     }

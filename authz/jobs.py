@@ -1,0 +1,22 @@
+"""Celery's entry point of this floor: what ends by itself."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from authz import emergency
+from tenants.jobs import TenantlessJob
+from tenants.models import Replay, Session
+from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
+
+
+@shared_task(base=TenantlessJob)
+def tidy() -> None:
+    """End emergencies whose time is over; forget sessions and assertions that have expired.
+
+    Those count for nothing already, so forgetting them is no change that anybody could notice.
+    """
+    for tenant_id in tenants_with_work("untidy"):
+        with tenant_scope(scope_of_tenant(tenant_id)):
+            emergency.end_what_is_over()
+            Session.objects.filter(expire_date__lt=timezone.now()).delete()
+            Replay.objects.filter(expires_at__lt=timezone.now()).delete()
