@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from django.db import connection
+
+from authz.admins import keep_an_admin
 from authz.change import change
 from authz.errors import BadRequest
 from authz.models import Grant, GroupRole
@@ -12,10 +15,15 @@ from authz.permissions import Permission
 from authz.roles import PROJECT_ROLES, TENANT_ROLES, Role
 from tenants.actor import Actor
 from tenants.models import DirectoryMember, Identity, Membership, Project, User
+from tenants.scope import current_tenant_id
 
 # Who told us the groups: the directory over SCIM, or the claims of a sign-in.
 Teller = Literal["directory", "sso"]
 TELLERS: tuple[Teller, ...] = ("directory", "sso")
+
+# Whoever says who is in which group, or what a group means, holds this lock of the tenant's:
+# first number. A person who joins while the meaning changes would be overlooked otherwise.
+DIRECTORY_LOCK = 0x64697265
 
 # A role for one project or (None) for the whole tenant.
 Wanted = tuple[Role, UUID | None]
@@ -60,12 +68,15 @@ def map_group(group: str, roles: Iterable[Role], *, project: Project | None, by:
     """Let members of `group` hold `roles` for one project, or (None) for the whole tenant.
 
     Replaces what the group meant there; no roles: it means nothing there any more. Everybody it
-    concerns has the new roles when this returns. Raises Denied, or BadRequest for a role that
-    cannot be given there.
+    concerns has the new roles when this returns. Raises Denied; BadRequest for a role that cannot
+    be given there; Conflict when the tenant would be left without an admin.
     """
     wanted = sorted(set(roles))
     _check(group, wanted, project)
     with change(by, Permission.DIRECTORY_CHANGE, on=_AsMapping(group)) as facts:
+        with connection.cursor() as cursor:
+            lock = [DIRECTORY_LOCK, lock_number()]
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", lock)
         effects = _effects(group, wanted, project)
         held = GroupRole.objects.filter(group=group, project=project)
         facts["before"] = sorted(held.values_list("role", flat=True))
@@ -75,12 +86,18 @@ def map_group(group: str, roles: Iterable[Role], *, project: Project | None, by:
         for teller, user_id, groups in _told():
             if group in groups:
                 _replace(User.objects.get(pk=user_id), meaning(groups), teller)
+        keep_an_admin()
         facts.update(
             group=group,
             after=wanted,
             project=project.slug if project else None,
             people_changed=len(effects),
         )
+
+
+def lock_number() -> int:
+    """Second number of the pinned tenant's DIRECTORY_LOCK. Two tenants may share one, and wait."""
+    return int.from_bytes(current_tenant_id().bytes[:4], signed=True)
 
 
 def effects_of(group: str, roles: Iterable[Role], project: Project | None) -> list[Effect]:

@@ -102,10 +102,19 @@ def receive(
     return Reception(_active(user, no), way, _roles(provider, claimed))
 
 
-def refused(provider: IdentityProvider | None, reason: str, **facts: Any) -> None:
-    """Put a sign-in that was turned away on record. Called outside of any transaction."""
+def refused(
+    provider: IdentityProvider | None,
+    reason: str,
+    *,
+    action: str = "session.open.denied",
+    **facts: Any,
+) -> None:
+    """Put a sign-in that was turned away on record. Called outside of any transaction.
+
+    action: session.end.denied for a provider's log-out message that was turned away.
+    """
     ledger.record(
-        "session.open.denied",
+        action,
         by=_DOORKEEPER,
         on=provider or _NoProvider(),
         facts={"reasons": [reason], **facts},
@@ -128,7 +137,6 @@ class _NoProvider:
 def _account_of(
     provider: IdentityProvider, claimed: Claimed, invited: User | None, no: Any
 ) -> tuple[User | None, str]:
-    people = User.objects.filter(kind=User.Kind.HUMAN)
     if invited is not None:
         return invited, "invitation"
     if claimed.directory_id:
@@ -139,8 +147,12 @@ def _account_of(
         )
         if person is not None:
             return person.user, "directory"
-    same_address = people.filter(email=claimed.email.lower()).first() if claimed.email else None
+    same_address = (
+        User.objects.filter(email=claimed.email.lower()).first() if claimed.email else None
+    )
     if same_address is not None:
+        if same_address.kind != User.Kind.HUMAN:
+            no("your address belongs to an account that nobody signs in with")
         # An address is not a person: it may be claimed by another, or given to a successor.
         if not provider.link_by_email:
             no("an account with your address exists; open your invitation to connect it")

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils import timezone
 
+from authz.admins import keep_an_admin
 from authz.change import change
 from authz.errors import BadRequest, Conflict
 from authz.groups import TELLERS
@@ -132,7 +133,7 @@ def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, 
         held.delete()
         for role in roles:
             Grant.objects.create(user=user, role=role, project=project)
-        _keep_an_admin()
+        keep_an_admin()
         facts.about = user
         facts.update(
             after=sorted(roles), project=project.slug if project else None, email=user.email
@@ -145,7 +146,8 @@ def remove(user: User, *, by: Actor) -> None:
     Raises Denied, or Conflict when they are no member or the last admin.
     """
     with change(by, Permission.MEMBER_REMOVE, on=AsTenant(current_tenant_id())) as facts:
-        ended = Membership.objects.filter(user=user, state=Membership.State.ACTIVE).update(
+        here = [Membership.State.ACTIVE, Membership.State.SUSPENDED]
+        ended = Membership.objects.filter(user=user, state__in=here).update(
             state=Membership.State.REMOVED, ended_at=timezone.now()
         )
         if not ended:
@@ -155,7 +157,7 @@ def remove(user: User, *, by: Actor) -> None:
         facts["sessions_ended"] = drop_sessions(user)
         user.identities.all().delete()
         user.invitations.all().delete()
-        _keep_an_admin()
+        keep_an_admin()
         facts.about = user
         facts["email"] = user.email
 
@@ -190,10 +192,3 @@ def _give(user: User, roles: list[Role], project: Project | None, source: str) -
         Grant.objects.create(
             user=user, role=role, project=project if role in PROJECT_ROLES else None, source=source
         )
-
-
-def _keep_an_admin() -> None:
-    if not Grant.objects.filter(
-        role=Role.TENANT_ADMIN, user__membership__state=Membership.State.ACTIVE
-    ).exists():
-        raise Conflict("this would leave the tenant without an admin; name another one first")

@@ -8,6 +8,7 @@ import rfc8785
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from authz import certificates
 from authz.change import change
 from authz.errors import BadRequest, Conflict
 from authz.identities import Claimed, NotAdmitted, Reception, receive
@@ -33,6 +34,10 @@ OF_BOTH = (
 OF_OIDC = ("discovery_url", "client_id", "client_secret", "scopes")
 OF_SAML = ("entity_id", "sso_url", "slo_url", "certificates", "idp_initiated")
 OURS = ("signing_key", "signing_certificate")  # made here when a SAML provider is drafted
+NEEDED = {
+    IdentityProvider.Protocol.OIDC.value: ("discovery_url", "client_id"),
+    IdentityProvider.Protocol.SAML.value: ("entity_id", "sso_url", "certificates"),
+}
 SECRET = frozenset({"client_secret", "signing_key"})
 
 
@@ -44,6 +49,8 @@ def draft_provider(protocol: str, values: Mapping[str, Any], *, by: Actor) -> Id
     if protocol not in IdentityProvider.Protocol.values:
         raise BadRequest({"protocol": f"{protocol!r} is unknown; expected oidc or saml"})
     provider = IdentityProvider(protocol=protocol)
+    if protocol == IdentityProvider.Protocol.SAML:
+        values = {**values, **certificates.new_key_pair()}
     return _store(provider, values, by)
 
 
@@ -81,6 +88,14 @@ def remember_test(provider: IdentityProvider, claimed: Claimed, *, by: Actor) ->
             },
         )
         facts.update(step="tested", issuer=claimed.issuer, subject=claimed.subject)
+
+
+def missing(provider: IdentityProvider) -> list[str]:
+    """Fields without which nobody can be sent to the provider.
+
+    A draft may lack them: many providers ask for our addresses before they show theirs.
+    """
+    return [name for name in NEEDED[provider.protocol] if not getattr(provider, name)]
 
 
 def tested(provider: IdentityProvider) -> bool:
@@ -205,13 +220,16 @@ def _check(provider: IdentityProvider) -> None:
         provider.clean_fields(exclude=["tenant"])
     except ValidationError as error:
         errors = {field: " ".join(said) for field, said in error.message_dict.items()}
-    needed = {
-        IdentityProvider.Protocol.OIDC.value: ("discovery_url", "client_id"),
-        IdentityProvider.Protocol.SAML.value: ("entity_id", "sso_url", "certificates"),
-    }[provider.protocol]
-    for name in ("name", "email_claim", *needed):
+    for name in ("name", "email_claim"):
         if not getattr(provider, name):
             errors[name] = "is empty"
+    if provider.state == IdentityProvider.State.ON:
+        errors |= dict.fromkeys(missing(provider), "is empty")
+    if provider.certificates:
+        try:
+            certificates.read(provider.certificates)
+        except ValueError as error:
+            errors["certificates"] = str(error)
     if provider.first_role and provider.first_role not in TENANT_ROLES:
         errors["first_role"] = "cannot be handed out by a tenant"
     if errors:

@@ -39,11 +39,17 @@ class RequestLogMiddleware:
             log.info(
                 "request",
                 method=request.method,
-                path=request.path,
+                path=_path_without_secrets(request),
                 status=response.status_code,
                 duration_ms=round(took, 1),
             )
         return response
+
+
+def _path_without_secrets(request: HttpRequest) -> str:
+    match = request.resolver_match
+    secret = match.kwargs.get("secret") if match else None
+    return request.path.replace(secret, "...") if secret else request.path
 
 
 class TenantMiddleware:

@@ -14,9 +14,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from authz import invitations
 from authz.decisions import require
 from authz.emergency import emergency_of
+from authz.errors import BadRequest
 from authz.people import AsTenant
 from authz.permissions import Permission
-from authz.providers import provider_in_use
+from authz.providers import missing, provider_in_use
 from authz.sessions import end_session
 from portal import limits
 from portal.http import PortalRequest
@@ -67,6 +68,8 @@ def test(request: PortalRequest, provider_id: UUID) -> HttpResponse:
     """Off to a provider that need not be on, to see what it says of the admin who tests."""
     require(request.actor, Permission.PROVIDER_CHANGE, AsTenant(current_tenant_id()))
     provider = get_object_or_404(IdentityProvider, pk=provider_id)
+    if lacking := missing(provider):
+        raise BadRequest(dict.fromkeys(lacking, "is empty; fill it in before the test"))
     journey = begin(request, provider, purpose="test")
     return START[provider.protocol](request, provider, journey)
 
