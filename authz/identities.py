@@ -28,7 +28,8 @@ class Claimed:
     """What a provider said of somebody, after everything about the message was verified.
 
     issuer, subject: the provider's own name for them, the only thing an account is found by.
-    directory_id: their externalId in SCIM, when the provider says it. claims: all of it, for the
+    directory_id: their externalId in SCIM, when the provider says it. methods: how the provider
+    made sure (OIDC: amr and acr; SAML: the class of its AuthnContext). claims: all of it, for the
     page of the test sign-in.
     """
 
@@ -39,6 +40,7 @@ class Claimed:
     name: str = ""
     groups: tuple[str, ...] = ()
     directory_id: str = ""
+    methods: tuple[str, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict)
 
 

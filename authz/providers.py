@@ -84,6 +84,7 @@ def remember_test(provider: IdentityProvider, claimed: Claimed, *, by: Actor) ->
                 "name": claimed.name,
                 "groups": list(claimed.groups),
                 "directory_id": claimed.directory_id,
+                "methods": list(claimed.methods),
                 "claims": dict(claimed.claims),
             },
         )
@@ -179,7 +180,8 @@ def reception_of_test(provider: IdentityProvider) -> tuple[Claimed, Reception | 
     said = provider.tested_claims
     if not said:
         return None
-    claimed = Claimed(**{**said, "groups": tuple(said["groups"])})
+    lists = {name: tuple(said[name]) for name in ("groups", "methods")}
+    claimed = Claimed(**{**said, **lists})
     try:
         return claimed, receive(provider, claimed, record=False)
     except NotAdmitted as refusal:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 
 from portal.errors import problem, suspended, unknown_host
-from portal.signin.sessions import touch
+from portal.signin.sessions import signed_in, touch
 from tenants.scope import scope_of_host, tenant_scope
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ class ActorMiddleware:
         user = getattr(request, "user", None)
         if user is not None and user.is_authenticated:
             door = "api" if request.path.startswith("/api/") else "page"
-            request.actor = user.actor(door)  # type: ignore[attr-defined]
+            request.actor = user.actor(door, signed_in=signed_in(request))  # type: ignore[attr-defined]
             touch(request, user)
             structlog.contextvars.bind_contextvars(actor_type=user.kind, actor_id=str(user.pk))
         return self.get_response(request)

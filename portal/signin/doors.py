@@ -114,4 +114,7 @@ def signout(request: PortalRequest) -> HttpResponse:
     elsewhere = oidc.signout_address(request, row) if row.way == "oidc" else None
     end_session(row, by=request.actor, why="signed out")
     logout(request)
-    return redirect(elsewhere or "signin")
+    if elsewhere is None:
+        return redirect("signin")
+    # A page, not a redirect: browsers let a form lead to our own addresses only.
+    return render(request, "signin/signed_out.html", {"elsewhere": elsewhere})

@@ -109,6 +109,7 @@ def finish(
         provider.protocol,
         identity=identity,
         provider_session=provider_session,
+        methods=claimed.methods,
     )
     return redirect(journey.next if journey else "/")
 

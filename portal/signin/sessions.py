@@ -1,5 +1,6 @@
 """Keeps sessions in the tenant's own table, with whose they are and how they came about."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from authz import sessions
+from tenants.actor import SignedIn
 from tenants.models import Identity, Membership, Session, User
 
 ABOUT = "about"  # where a session keeps what its row's columns show
@@ -93,12 +95,14 @@ def open_session(
     *,
     identity: Identity | None = None,
     provider_session: str = "",
+    methods: Sequence[str] = (),
     until: datetime | None = None,
 ) -> None:
     """Sign `user` in with a new session key, and put it on record first.
 
     way: demo, oidc, saml, invitation or emergency. provider_session: what the provider calls its
-    own session, so that it can end ours. until: ends no later than this. Raises Denied.
+    own session, so that it can end ours. methods: how the provider made sure who it is. until:
+    ends no later than this. Raises Denied.
     """
     sessions.record_opening(user, way, issuer=identity.issuer if identity else None)
     login(request, user, backend="portal.signin.backend.MemberBackend")
@@ -108,6 +112,7 @@ def open_session(
         "way": way,
         "identity": str(identity.pk) if identity else None,
         "provider_session": provider_session[:255],
+        "methods": list(methods),
         "until": until.isoformat() if until else None,
         "device": request.headers.get("User-Agent", "")[:200],
         "address": request.META.get("REMOTE_ADDR") or None,
@@ -118,6 +123,15 @@ def session_of(request: HttpRequest) -> Session | None:
     """The row of the session that this request came with."""
     row: Session | None = getattr(request.session, "row", None)
     return row
+
+
+def signed_in(request: HttpRequest) -> SignedIn | None:
+    """When and how the person of this request signed in; None without a session."""
+    row = session_of(request)
+    if row is None:
+        return None
+    methods = request.session.get(ABOUT, {}).get("methods", [])
+    return SignedIn(row.opened_at, row.way, tuple(methods))
 
 
 def touch(request: HttpRequest, user: User) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 
-from tenants.actor import Actor, ActorType, Door
+from tenants.actor import Actor, ActorType, Door, SignedIn
 from tenants.models.walled import TenantScoped
 from tenants.scope import current
 
@@ -64,7 +64,12 @@ class User(TenantScoped, AbstractBaseUser):
         return self.pk
 
     def actor(
-        self, door: Door, *, on_behalf_of: Self | None = None, only: frozenset[str] | None = None
+        self,
+        door: Door,
+        *,
+        on_behalf_of: Self | None = None,
+        only: frozenset[str] | None = None,
+        signed_in: SignedIn | None = None,
     ) -> Actor:
         """This account as the one who acts. only: what a token limits it to."""
         return Actor(
@@ -75,6 +80,7 @@ class User(TenantScoped, AbstractBaseUser):
             user_id=self.pk,
             on_behalf_of=str(on_behalf_of.pk) if on_behalf_of else None,
             only=only,
+            signed_in=signed_in,
         )
 
 
