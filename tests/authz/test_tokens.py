@@ -37,6 +37,16 @@ def test_a_token_does_what_it_was_made_for_and_nothing_else(acme, entries):
     assert entries(acme)[-1] == ("member.view.denied", "denied")
 
 
+def test_a_token_is_narrower_than_the_roles_of_its_account(acme, entries):
+    _, secret = _made(acme, "tomas", P.TASK_VIEW)
+
+    answer = _as(acme, secret).get("/api/v1/log/entries")
+
+    assert answer.status_code == 403
+    assert "made without leave" in answer.json()["detail"]
+    assert entries(acme)[-1] == ("ledger.view.denied", "denied")
+
+
 def test_a_token_opens_the_api_but_no_page(acme):
     _, secret = _made(acme, "bo", P.TASK_VIEW)
 

@@ -134,8 +134,20 @@ def test_an_invitation_lets_its_person_in_once(acme, entries):
         assert browser.post(address).status_code == 302
     assert "Bo" in browser.get("/").content.decode()
 
-    assert other.post(address).status_code == 403
-    assert entries(acme)[-2:] == [("session.open", "ok"), ("session.open.denied", "denied")]
+    assert other.get(address).status_code == other.post(address).status_code == 403
+    assert entries(acme)[-3:] == [("session.open", "ok")] + [("session.open.denied", "denied")] * 2
+
+
+def test_the_secret_of_an_invitation_stays_out_of_the_log(acme):
+    from structlog.testing import capture_logs
+
+    secret = _invited(acme, "bo")
+
+    with capture_logs() as lines:
+        Client(headers={"host": acme.host}).get(f"/signin/invitation/{secret}/")
+
+    assert [line["path"] for line in lines if "path" in line] == ["/signin/invitation/.../"]
+    assert secret not in str(lines)
 
 
 @pytest.mark.parametrize("end", ["expired", "replaced", "removed", "elsewhere", "made up"])
