@@ -15,5 +15,9 @@ class NothingLeftToTry(Exception):
     """The plan cannot be carried out; the message says why. What was done so far is kept."""
 
 
+class ExportFault(Exception):
+    """A tenant's export cannot be written; the message says why."""
+
+
 class Busy(Exception):
     """Another worker holds this task right now; try again later."""

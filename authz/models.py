@@ -105,3 +105,50 @@ class Emergency(TenantScoped):
 
     class Meta(TenantScoped.Meta):
         ordering: ClassVar[list[str]] = ["-requested_at"]
+
+
+class PolicyVersion(TenantScoped):
+    """One text of the tenant's own rules, which never changes, from its proposal on.
+
+    At most one is active. It holds until another is approved, or the one it replaced is restored.
+    """
+
+    class State(models.TextChoices):
+        PROPOSED = "proposed"
+        ACTIVE = "active"
+        RETIRED = "retired"
+        REFUSED = "refused"
+
+    number = models.PositiveIntegerField()  # 1, 2, 3 as they were proposed
+    text = models.TextField(blank=True)
+    digest = models.CharField(max_length=64)  # SHA-256 of the text, hex
+    state = models.CharField(max_length=8, choices=State, default=State.PROPOSED)
+    note = models.CharField(max_length=500)  # what changes, and why
+    # What was active when it was proposed, and what it replaces; empty: no rules.
+    replaces = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+")
+    requester_id = models.CharField(max_length=100)  # who cannot approve it
+    requester_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    decided_by = models.CharField(max_length=100, blank=True)
+    decided_by_name = models.CharField(max_length=200, blank=True)
+    decided_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(null=True)
+    retired_at = models.DateTimeField(null=True)
+    restored = models.BooleanField(default=False)  # came back when its successor was taken back
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "UPDATE")
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-number"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "number"], name="authz_policyversion_number"),
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=models.Q(state="active"),
+                name="authz_policyversion_one_active",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"

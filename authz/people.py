@@ -80,7 +80,7 @@ def admit(
     the whole tenant. Raises Denied, BadRequest, or Conflict when the person is a member already.
     """
     roles = list(roles)
-    _check_person(email, name, roles)
+    check_person(email, name, roles)
     with change(by, Permission.MEMBER_ADMIT, on=tenant) as facts:
         user, created = User.objects.get_or_create(
             email=email.strip().lower(), defaults={"name": name}
@@ -162,7 +162,8 @@ def remove(user: User, *, by: Actor) -> None:
         facts["email"] = user.email
 
 
-def _check_person(email: str, name: str, roles: list[Role]) -> None:
+def check_person(email: str, name: str, roles: list[Role]) -> None:
+    """Raise BadRequest, with an error for each field, for somebody whom admit() would not take."""
     errors = {}
     try:
         validate_email(email.strip())

@@ -35,6 +35,9 @@ class Permission(StrEnum):
     PROVIDER_CHANGE = "provider.change"
     DIRECTORY_CHANGE = "directory.change"  # its tokens, what its groups mean
     DIRECTORY_SYNC = "directory.sync"  # the directory says who is here
+    POLICY_CHANGE = "policy.change"  # propose rules of the tenant, take a proposal back
+    POLICY_APPROVE = "policy.approve"
+    POLICY_RESTORE = "policy.restore"  # go back to the rules before
     EMERGENCY_REQUEST = "emergency.request"
     EMERGENCY_APPROVE = "emergency.approve"
     EMERGENCY_END = "emergency.end"

@@ -60,10 +60,13 @@ def change_provider(
     """Change what is known of a draft. A secret that is not given stays as it is.
 
     The provider that is on cannot be changed under the feet of those who sign in with it, except
-    for what its claims mean and who comes in: for all else make another draft, test it, switch.
+    for what its claims mean and who comes in, and for certificates one by one: a draft would have
+    other addresses. For all else make another draft, test it, switch.
     Raises Denied, BadRequest, SecretsUnavailable; Conflict when it is on.
     """
     connection = set(values) - set(OF_BOTH)
+    if connection == {"certificates"} and _replaces_each_other(provider, values["certificates"]):
+        connection = set()
     if provider.state == IdentityProvider.State.ON and connection:
         raise Conflict("this provider is in use; make a new draft, test it, then switch over to it")
     return _store(provider, values, by)
@@ -214,6 +217,14 @@ def _store(provider: IdentityProvider, values: Mapping[str, Any], by: Actor) -> 
         facts.update(step="saved", protocol=provider.protocol, changed=sorted(changed))
         facts.update({n: getattr(provider, n) for n in changed if n not in {*SECRET, *OURS}})
     return provider
+
+
+def _replaces_each_other(provider: IdentityProvider, pasted: str) -> bool:
+    """Whether one of the certificates that are trusted now stays, so that nobody is locked out."""
+    try:
+        return bool({*certificates.read(provider.certificates)} & {*certificates.read(pasted)})
+    except ValueError:
+        return False
 
 
 def _check(provider: IdentityProvider) -> None:

@@ -14,12 +14,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from authz import groups
+from authz.admins import has_admin
 from authz.change import Facts, change
 from authz.errors import BadRequest, Conflict
-from authz.models import ApiToken, Grant, GroupRole
+from authz.models import ApiToken, GroupRole
 from authz.people import AsTenant
 from authz.permissions import Permission
-from authz.roles import Role
 from authz.sessions import drop_sessions
 from tenants.actor import Actor
 from tenants.models import DirectoryGroup, DirectoryMember, DirectoryPerson, Membership, User
@@ -144,7 +144,9 @@ def remove_person(person: DirectoryPerson, *, by: Actor) -> None:
         user = known.user
         facts.update(step="person removed", user_name=known.user_name, email=user.email)
         facts["roles"] = sorted(user.grants.values_list("role", flat=True))
-        DirectoryGroup.objects.filter(members__person=known).update(version=F("version") + 1)
+        DirectoryGroup.objects.filter(members__person=known).update(
+            version=F("version") + 1, changed_at=timezone.now()
+        )
         known.delete()
         Membership.objects.filter(user=user).update(
             state=Membership.State.REMOVED, ended_at=timezone.now()
@@ -210,7 +212,7 @@ def remove_group(group: DirectoryGroup, *, by: Actor) -> None:
 
 
 def active_of(resource: dict[str, Any]) -> bool:
-    """Whether a resource describes somebody who may come in; so it does when it is silent."""
+    """Whether a resource describes somebody who may come in, which it does when it is silent."""
     return resource.get("active") is not False
 
 
@@ -395,7 +397,5 @@ def _regrant(people: Iterable[UUID], names: set[str], facts: Facts) -> None:
 
 def _note_missing_admin(facts: Facts) -> None:
     """The directory is obeyed even so: break-glass lets somebody in who can repair it."""
-    if not Grant.objects.filter(
-        role=Role.TENANT_ADMIN, user__membership__state=Membership.State.ACTIVE
-    ).exists():
+    if not has_admin():
         facts["without_admin"] = True

@@ -44,6 +44,8 @@ _RUN_SIGN_IN = {
     P.TOKEN_REVOKE,
 }
 
+_RUN_POLICIES = {P.POLICY_CHANGE, P.POLICY_APPROVE, P.POLICY_RESTORE}
+
 # The permission matrix. Whoever is not listed here may do nothing.
 ROLES: dict[Role, frozenset[P]] = {
     # Break-glass only: authz.emergency gives it for an hour or so. It repairs; it never decides.
@@ -58,6 +60,7 @@ ROLES: dict[Role, frozenset[P]] = {
         | _RUN_SIGN_IN
         | {P.LEDGER_VIEW, P.PACK_EXPORT, P.PROJECT_CREATE, P.REPOSITORY_REGISTER}
         | {P.EMERGENCY_APPROVE, P.EMERGENCY_END, P.TENANT_EXPORT}
+        | _RUN_POLICIES
     ),
     Role.PROJECT_ADMIN: frozenset(
         _READ_WORK
@@ -89,10 +92,14 @@ DIRECTORY: frozenset[P] = frozenset({P.DIRECTORY_SYNC})
 OWN: frozenset[P] = frozenset({P.SESSION_OPEN, P.SESSION_END, P.TOKEN_CREATE, P.TOKEN_REVOKE})
 
 # Whoever asked for a thing, or made it, cannot be the one who lets it through.
-NOT_BY_REQUESTER = frozenset({P.PROPOSAL_COUNTERSIGN, P.EMERGENCY_APPROVE})
+NOT_BY_REQUESTER = frozenset({P.PROPOSAL_COUNTERSIGN, P.EMERGENCY_APPROVE, P.POLICY_APPROVE})
 # Nothing but a person may do these, whatever roles it holds.
 ONLY_BY_PEOPLE = frozenset(
-    {P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_REJECT, P.EMERGENCY_APPROVE} | _RUN_PEOPLE | _RUN_SIGN_IN
+    {P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_REJECT, P.TENANT_EXPORT}
+    | {P.EMERGENCY_APPROVE, P.EMERGENCY_END}
+    | _RUN_PEOPLE
+    | _RUN_SIGN_IN
+    | _RUN_POLICIES
 )
 
 

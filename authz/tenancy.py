@@ -3,12 +3,13 @@
 Run with the owner's database role: the portal's own cannot see the list of tenants.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
 from authz.change import change
@@ -23,6 +24,8 @@ from tenants.cells import moving
 from tenants.cells.models import Cell, Tenant
 from tenants.cells.moving import CannotMove
 from tenants.scope import Scope, looking_into, scope_of_tenant, tenant_scope
+
+ATTEMPTS = 3  # to move, when somebody who is still writing stands in the way
 
 # What erasing a tenant leaves: the leaves with what proves them. The facts (evidence_payload)
 # are not among it, and without their salts a leaf's commitments to them say nothing.
@@ -85,18 +88,21 @@ def resume(tenant: Tenant, reason: str, *, by: Actor) -> None:
         Tenant.objects.filter(pk=tenant.pk).update(suspended_at=None)
 
 
-def move(tenant: Tenant, target: str, *, by: Actor) -> Moved:
+def move(tenant: Tenant, target: str, *, grace: float = 0, by: Actor) -> Moved:
     """Move a tenant to another cell, whole and proved, or not at all.
 
-    Its doors are closed meanwhile and stand as before afterwards, whatever became of it. Raises
-    BadRequest or Conflict before anything is touched; CannotMove, LogBroken or DatabaseError when
-    the tenant is where it was.
+    Its doors are closed meanwhile and stand as before afterwards, whatever became of it. grace:
+    seconds between closing them and moving, for requests and jobs that are under way; one that
+    takes longer is refused at its next write, and jobs are then tried again in the new cell.
+    Raises BadRequest or Conflict before anything is touched; CannotMove, LogBroken or
+    DatabaseError when the tenant is where it was.
     """
     source = tenant.cell.schema_name
     _check_target(tenant, target)
     with _doors_closed(tenant, f"moving from {source} to {target}", by=by):
+        time.sleep(grace)
         try:
-            return _move(tenant, source, target, by=by)
+            return _move_patiently(tenant, source, target, by=by)
         except (CannotMove, LogBroken, DatabaseError) as fault:
             with (
                 tenant_scope(scope_of_tenant(tenant.pk)),
@@ -161,6 +167,17 @@ def _doors_closed(tenant: Tenant, reason: str, *, by: Actor) -> Iterator[None]:
         yield
     finally:
         resume(tenant, f"no longer {reason}", by=by)
+
+
+def _move_patiently(tenant: Tenant, source: str, target: str, *, by: Actor) -> Moved:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _move(tenant, source, target, by=by)
+        except OperationalError:
+            # Somebody held a row that is to be moved and waited for us in turn: PostgreSQL has
+            # ended one of the two, or we have waited long enough.
+            continue
+    return _move(tenant, source, target, by=by)
 
 
 def _move(tenant: Tenant, source: str, target: str, *, by: Actor) -> Moved:

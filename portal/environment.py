@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -64,6 +65,14 @@ def keys(name: str) -> tuple[bytes, ...]:
     if any(len(key) != 32 for key in found):
         raise ImproperlyConfigured(f"{name}: each key must have 32 bytes before base64")
     return found
+
+
+def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks such as 10.1.0.0/16, separated by commas; none when NAME is not set."""
+    try:
+        return tuple(ip_network(word) for word in words(name, ""))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks like 10.1.0.0/16: {error}") from error
 
 
 def database(name: str) -> dict[str, Any]:

@@ -107,6 +107,13 @@ def unknown_host(request: HttpRequest) -> HttpResponse:
 
 def suspended(request: HttpRequest, scope: Scope) -> HttpResponse:
     """The workspace is closed for now, for everybody, whether they can sign in or not."""
+    if request.path.startswith("/api/"):
+        return problem_json(
+            request,
+            503,
+            "This workspace is closed for now",
+            "Nothing of it is lost. Whoever runs this portal can open it again.",
+        )
     return HttpResponse(
         "This workspace is closed for now. Nothing of it is lost. Whoever runs this portal"
         f" can say more and open it again (number {getattr(request, 'id', '')}).\n",

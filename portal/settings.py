@@ -16,9 +16,18 @@ DEBUG = environment.flag("DEBUG")
 DEMO = environment.flag("DEMO")
 BASE_DOMAIN = environment.text("BASE_DOMAIN", "localhost")
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", ".localhost,127.0.0.1")
+# Where the portal is reached, in links that commands print; not used with HTTPS=1.
+PORTAL_PORT = environment.text("PORTAL_PORT", "")
 HTTPS = environment.flag("HTTPS")
 if DEMO and HTTPS:
     raise ImproperlyConfigured("DEMO=1 signs anybody in, so it cannot go with HTTPS=1 (production)")
+# Identity providers stand on the internet. Others are asked only when the operator names them.
+IDENTITY_ALLOW_LOOPBACK = environment.flag("IDENTITY_ALLOW_LOOPBACK", DEMO)
+IDENTITY_NETWORKS = environment.networks("IDENTITY_NETWORKS")
+if IDENTITY_ALLOW_LOOPBACK and HTTPS:
+    raise ImproperlyConfigured(
+        "IDENTITY_ALLOW_LOOPBACK=1 lets tenants reach this machine, so it cannot go with HTTPS=1"
+    )
 
 # Data. One role for requests and jobs, one for migrations, one that only reads.
 DATABASE_ROLE = environment.choice("DATABASE_ROLE", ("app", "owner", "auditor"), "app")

@@ -6,6 +6,7 @@ from psycopg import sql
 
 APP, AUDITOR = "portal_app", "portal_auditor"
 POLICY = "tenant_wall"
+RESIDENCE = "tenant_residence"  # refuses rows of a tenant that lives in another cell
 EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 # The sub-select makes PostgreSQL read the setting once a query instead of once a row.
@@ -20,10 +21,7 @@ def sync(schema: str) -> list[str]:
     and forced), the one policy and grants. A table that was forgotten therefore answers
     "permission denied".
     """
-    privileges = {
-        model._meta.db_table: getattr(model, "app_privileges", EVERYTHING)
-        for model in apps.get_models(include_auto_created=True)
-    }
+    privileges = app_privileges()
     with connection.cursor() as cursor:
         everyone = sql.SQL("{}, {}, PUBLIC").format(sql.Identifier(APP), sql.Identifier(AUDITOR))
         cell = sql.Identifier(schema)
@@ -53,10 +51,19 @@ def sync(schema: str) -> list[str]:
     return tables
 
 
+def app_privileges() -> dict[str, tuple[str, ...]]:
+    """What the portal's role may do, by the name of the table; EVERYTHING where none is named."""
+    return {
+        model._meta.db_table: getattr(model, "app_privileges", EVERYTHING)
+        for model in apps.get_models(include_auto_created=True)
+    }
+
+
 def _wall(cursor, schema: str, table: str, privileges: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     names = {
         "table": sql.Identifier(schema, table),
         "policy": sql.Identifier(POLICY),
+        "residence": sql.Identifier(RESIDENCE),
         "app": sql.Identifier(APP),
         "auditor": sql.Identifier(AUDITOR),
         "same_tenant": sql.SQL(SAME_TENANT),
@@ -67,6 +74,8 @@ def _wall(cursor, schema: str, table: str, privileges: tuple[str, ...]) -> None:
         "ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
         "DROP POLICY IF EXISTS {policy} ON {table}",
         "CREATE POLICY {policy} ON {table} USING ({same_tenant}) WITH CHECK ({same_tenant})",
+        "CREATE OR REPLACE TRIGGER {residence} BEFORE INSERT ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION public.tenant_is_here()",
         "GRANT {privileges} ON {table} TO {app}",
         "GRANT SELECT ON {table} TO {auditor}",
     ):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db import connection
@@ -55,6 +55,16 @@ def tenant_scope(scope: Scope) -> Iterator[Scope]:
     token = _pinned.set(scope)
     try:
         yield scope
+    finally:
+        _pinned.reset(token)
+
+
+@contextmanager
+def looking_into(schema: str) -> Iterator[Scope]:
+    """The pinned tenant in another cell: for a move between two, which has to look at both."""
+    token = _pinned.set(replace(current(), schema=schema))
+    try:
+        yield current()
     finally:
         _pinned.reset(token)
 

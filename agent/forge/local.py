@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 from agent.forge import (
     Change,
@@ -27,6 +28,7 @@ from agent.forge import (
 
 READ_LIMIT = 50 * 1024 * 1024  # bytes of one file
 ATTEMPTS = 50  # lost races before giving up
+BUNDLE_TIME_LIMIT = 3600.0  # seconds to write a whole repository
 
 # Written once per repository, below what `git init` writes.
 _REPOSITORY_SETTINGS = """\
@@ -125,6 +127,33 @@ class LocalForge:
 
     def clone_url(self, repo: Repository) -> str:
         return str(self._open(repo))
+
+    # All of one tenant's
+
+    def repositories(self, tenant_id: UUID) -> list[Repository]:
+        """Every repository of a tenant, by name."""
+        folder = self.root / str(tenant_id)
+        names = sorted(path.stem for path in folder.glob("*.git")) if folder.is_dir() else []
+        return [Repository(tenant_id=tenant_id, name=name) for name in names]
+
+    def bundle(self, repo: Repository, target: Path) -> None:
+        """Write the whole repository, pull requests too, as one file that git can clone."""
+        git_dir = self._open(repo)
+        git.run(
+            git_dir,
+            *("bundle", "create", "--quiet", str(target.resolve()), "--all"),
+            time_limit=BUNDLE_TIME_LIMIT,
+        )
+
+    def erase(self, tenant_id: UUID) -> int:
+        """Delete every repository of a tenant; returns how many those were."""
+        count = len(self.repositories(tenant_id))
+        folder = self.root / str(tenant_id)
+        with objects.disk_errors():
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+                objects.flush_folder(self.root)
+        return count
 
     # Reading
 

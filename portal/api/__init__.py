@@ -10,7 +10,19 @@ from django.urls import URLPattern, URLResolver, path
 from ninja import NinjaAPI
 from ninja.operation import Operation
 
-from portal.api import log, me, members, packs, proposals, recommendations, repositories
+from portal.api import (
+    directories,
+    log,
+    me,
+    members,
+    packs,
+    proposals,
+    recommendations,
+    repositories,
+    sessions,
+    sign_in,
+    tokens,
+)
 from portal.api.problems import answer_problems
 from portal.api.signed_in import ApiToken, SessionCookie
 
@@ -77,3 +89,9 @@ api.add_router("/proposals", proposals.router)
 api.add_router("/packs", packs.router)
 api.add_router("/log", log.router)
 api.add_router("/members", members.router)
+api.add_router("/members", sessions.of_members)
+api.add_router("/sessions", sessions.router)
+api.add_router("/tokens", tokens.router)
+api.add_router("/services", tokens.services)
+api.add_router("/sign-in", sign_in.router)
+api.add_router("/directory", directories.router)

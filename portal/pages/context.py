@@ -17,6 +17,8 @@ MENU = (
     ("proposals", "Proposals", "git-pull-request", Permission.PROPOSAL_VIEW),
     ("ledger", "Audit", "shield-check", Permission.LEDGER_VIEW),
     ("people", "People", "users", Permission.MEMBER_VIEW),
+    ("settings", "Settings", "settings", Permission.PROVIDER_CHANGE),
+    ("account", "Your account", "user-circle", None),
 )
 
 

@@ -29,7 +29,12 @@ from tenants.scope import current_tenant_id
 ROWS = 30  # on one page
 CSV_ROWS = 10_000
 # Object of an entry -> the page about it.
-PAGES = {"task": "recommendation", "proposal": "proposal", "pack": "pack"}
+PAGES = {
+    "task": "recommendation",
+    "proposal": "proposal",
+    "pack": "pack",
+    "policyversion": "policy-version",
+}
 FILTERS = ("action", "actor", "object", "outcome", "run")
 OUTCOMES = ("ok", "denied", "failed")
 COLUMNS = ("index", "recorded_at", "actor_type", "actor_name", "actor_id", "action", "outcome")

@@ -5,29 +5,34 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
 
-from authz import people
+from authz import invitations, people
 from authz.decisions import may, require
 from authz.errors import BadRequest, Conflict
+from authz.groups import TELLERS
 from authz.permissions import Permission
 from authz.roles import PROJECT_ROLES, ROLES, TENANT_ROLES, Role
-from portal.directory import human, members_seen_by, project_seen_by, projects_seen_by
+from portal.directory import (
+    human,
+    known_members_seen_by,
+    members_seen_by,
+    project_seen_by,
+    projects_seen_by,
+)
 from portal.http import PortalRequest
-from portal.pages import words
-from tenants.models import Project, User
+from portal.pages import lists, words
+from portal.pages.shown_once import Secret, show_secrets
+from tenants.models import Membership, Project, User
 from tenants.scope import current_tenant_id
 
-SOURCES = {
-    "admin": "added by an admin",
-    "operator": "opened the tenant",
-    "demo": "demo data",
-    "scim": "directory (SCIM)",
-    "sso": "single sign-on",
-    "system": "created with the project",
-}
+COLUMNS = {"name": "name", "seen": "membership__seen_at"}
+STATES = (Membership.State.ACTIVE, Membership.State.SUSPENDED)
 
 # What a role is for, in a line; the matrix on the page says exactly what it may do.
 GIST = {
@@ -52,9 +57,9 @@ def roles(request: PortalRequest, user_id: UUID) -> HttpResponse:
     person = _person(request, user_id)
     if request.method == "GET":
         return _roles_page(request, person)
-    project = project_seen_by(request.actor, _project_id(request.POST))
+    project = project_seen_by(request.actor, project_id_in(request.POST))
     try:
-        people.change_roles(person, _roles_in(request.POST), project=project, by=request.actor)
+        people.change_roles(person, roles_in(request.POST), project=project, by=request.actor)
     except BadRequest as refusal:
         return _roles_page(request, person, project, "; ".join(refusal.errors.values()), 422)
     except Conflict as refusal:
@@ -67,7 +72,8 @@ def roles(request: PortalRequest, user_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def remove(request: PortalRequest, user_id: UUID) -> HttpResponse:
     """Asks whether a person shall go, and what goes with them. Posting removes them."""
-    person = _person(request, user_id)
+    known = known_members_seen_by(request.actor, _tenant(request))
+    person = get_object_or_404(human(known), pk=user_id)
     if request.method == "POST":
         try:
             people.remove(person, by=request.actor)
@@ -80,6 +86,13 @@ def remove(request: PortalRequest, user_id: UUID) -> HttpResponse:
     return render(request, "people/remove.html", {"person": person})
 
 
+@require_POST
+def invite(request: PortalRequest, user_id: UUID) -> HttpResponse:
+    """A new invitation for a member, shown once; the one before works no more."""
+    person = _person(request, user_id)
+    return _invitation(request, person, f"{person.name} can come in by a link")
+
+
 @dataclass(frozen=True)
 class Place:
     """Where roles can be given: one project, or (None) the whole tenant."""
@@ -87,6 +100,7 @@ class Place:
     project: Project | None
     title: str
     choices: list[tuple[Role, str, bool]]  # the role, its gist, whether it is ticked
+    from_groups: list[str]  # titles of roles that groups give there, so that no form can take them
     refusal: str = ""
 
 
@@ -105,32 +119,54 @@ def _admit(request: PortalRequest) -> HttpResponse:
         user = people.admit(
             typed.get("email", ""),
             typed.get("name", ""),
-            _roles_in(typed),
+            roles_in(typed),
             tenant=_tenant(request),
-            project=project_seen_by(request.actor, _project_id(typed)),
+            project=project_seen_by(request.actor, project_id_in(typed)),
             by=request.actor,
         )
     except BadRequest as refusal:
         return _list(request, typed, refusal.errors, status=422)
     except Conflict as refusal:
         return _list(request, typed, {"email": str(refusal)}, status=409)
-    messages.success(request, f"{user.name} is a member now.")
-    return redirect("people")
+    return _invitation(request, user, f"{user.name} is a member now")
+
+
+def _invitation(request: PortalRequest, user: User, headline: str) -> HttpResponse:
+    secret = invitations.invite(user, by=request.actor)
+    link = request.build_absolute_uri(reverse("invitation", args=[secret]))
+    until = timezone.now() + invitations.VALID_FOR
+    return show_secrets(
+        request,
+        headline,
+        [Secret(f"Invitation link for {user.name}", link)],
+        back=(reverse("people"), "People"),
+        advice=f"Send it to {user.email} and to nobody else: whoever opens it comes in as"
+        f" {user.name}. It works once, until {until:%-d %B %Y}; links made earlier work no more.",
+    )
 
 
 def _list(
     request: PortalRequest, typed: QueryDict, errors: dict[str, str], status: int = 200
 ) -> HttpResponse:
     tenant = _tenant(request)
-    members = list(members_seen_by(request.actor, tenant))
+    known = known_members_seen_by(request.actor, tenant)
+    # PostgreSQL cannot compare with a text that holds a zero character.
+    wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in ("q", "state")}
+    shown = human(known)
+    if wanted["q"]:
+        shown = shown.filter(Q(name__icontains=wanted["q"]) | Q(email__icontains=wanted["q"]))
+    if wanted["state"] in STATES:
+        shown = shown.filter(membership__state=wanted["state"])
     projects = list(projects_seen_by(request.actor))
     changes_roles = may(request.actor, Permission.ROLE_CHANGE, tenant) or any(
         may(request.actor, Permission.PROJECT_ROLE_CHANGE, project) for project in projects
     )
     context = {
-        "people": [member for member in members if member.kind == User.Kind.HUMAN],
-        "agents": [member for member in members if member.kind == User.Kind.AGENT],
-        "sources": SOURCES,
+        "members": human(known).count(),
+        "agents": known.filter(kind=User.Kind.AGENT),
+        "wanted": wanted,
+        "states": STATES,
+        **lists.page_of(request, shown, COLUMNS, first="name"),
         "projects": projects,
         "typed": typed,
         "ticked": typed.getlist("roles"),
@@ -139,6 +175,8 @@ def _list(
         "may_admit": may(request.actor, Permission.MEMBER_ADMIT, tenant),
         "may_change": changes_roles,
         "may_remove": may(request.actor, Permission.MEMBER_REMOVE, tenant),
+        "may_invite": may(request.actor, Permission.MEMBER_INVITE, tenant),
+        "may_end": may(request.actor, Permission.SESSION_END, tenant),
         "columns": list(ROLES),
         "matrix": _matrix(),
     }
@@ -152,7 +190,8 @@ def _roles_page(
     refusal: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    held = {(grant.role, grant.project_id) for grant in person.grants.all()}
+    grants = list(person.grants.all())
+    held = {(grant.role, grant.project_id) for grant in grants if grant.source not in TELLERS}
     typed = request.POST.getlist("roles")
 
     def place(project: Project | None, title: str, roles: Iterable[Role]) -> Place:
@@ -162,7 +201,12 @@ def _roles_page(
             (role, GIST[role], role.value in typed if was_refused else (role.value, at) in held)
             for role in roles
         ]
-        return Place(project, title, choices, refusal if was_refused else "")
+        told = {
+            grant.get_role_display()
+            for grant in grants
+            if grant.source in TELLERS and grant.project_id == at
+        }
+        return Place(project, title, choices, sorted(told), refusal if was_refused else "")
 
     places = []
     if may(request.actor, Permission.ROLE_CHANGE, _tenant(request)):
@@ -186,14 +230,16 @@ def _matrix() -> list[tuple[Permission, str, list[bool]]]:
     ]
 
 
-def _roles_in(typed: QueryDict) -> list[Role]:
+def roles_in(typed: QueryDict) -> list[Role]:
+    """The roles ticked in a form. Raises BadRequest."""
     try:
         return [Role(value) for value in typed.getlist("roles")]
     except ValueError as unknown:
         raise BadRequest({"roles": f"unknown: {unknown}"}) from unknown
 
 
-def _project_id(typed: QueryDict) -> UUID | None:
+def project_id_in(typed: QueryDict) -> UUID | None:
+    """The project chosen in a form; None for the whole tenant. Raises BadRequest."""
     chosen = typed.get("project")
     try:
         return UUID(chosen) if chosen else None

@@ -36,6 +36,9 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.PROVIDER_CHANGE: ("set up single sign-on", "changed single sign-on"),
     P.DIRECTORY_CHANGE: ("set up the directory", "changed what the directory may do or means"),
     P.DIRECTORY_SYNC: ("say who is here", "brought people or groups up to date"),
+    P.POLICY_CHANGE: ("propose policies", "proposed policies, or took a proposal back"),
+    P.POLICY_APPROVE: ("decide about policies", "decided about policies"),
+    P.POLICY_RESTORE: ("restore earlier policies", "restored earlier policies"),
     P.EMERGENCY_REQUEST: ("ask for emergency access", "asked for emergency access"),
     P.EMERGENCY_APPROVE: ("decide about emergency access", "decided about emergency access"),
     P.EMERGENCY_END: ("end emergency access", "ended emergency access"),
@@ -49,6 +52,7 @@ DEEDS: dict[str, tuple[str, str]] = {
 ON_OTHER_THINGS = {
     (P.RECOMMENDATION_CREATE.value, "draft"): "kept a draft of a request",
     (P.PROJECT_CREATE.value, "user"): "created the agent's account",
+    (P.TENANT_ERASE.value, "user"): "erased who an account belonged to",
     (P.PULL_REQUEST_OPEN.value, "task"): "prepared to write on the forge",
 }
 

@@ -35,7 +35,7 @@ class Journey:
     started_at: float
     data: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, request: HttpRequest) -> None:
+    def keep(self, request: HttpRequest) -> None:
         """Keep it in the browser's session, instead of what was kept of it before."""
         kept = dict(request.session.get(JOURNEYS, {}))
         kept[self.id] = {**asdict(self), "provider_id": str(self.provider_id)}
@@ -58,7 +58,7 @@ def begin(
         next=safe_next(request, next),
         started_at=time.time(),
     )
-    journey.save(request)
+    journey.keep(request)
     return journey
 
 

@@ -2,12 +2,17 @@
 
 import uuid
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django_tenants.models import TenantMixin
 
 POOL = "pool"
 
+cell_rule = RegexValidator(
+    r"^(pool|silo_[a-z0-9_]{1,50})$",
+    "Use pool, or silo_ with up to 50 lower-case letters, digits or underscores.",
+)
 slug_rule = RegexValidator(
     r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$",
     "Use 3 to 40 lower-case letters, digits or hyphens, starting with a letter.",
@@ -33,9 +38,15 @@ class Tenant(models.Model):
     cell = models.ForeignKey(Cell, on_delete=models.PROTECT, related_name="tenants")
     created_at = models.DateTimeField(auto_now_add=True)
     suspended_at = models.DateTimeField(null=True, blank=True)  # every door is closed since then
+    erased_at = models.DateTimeField(null=True, blank=True)  # nothing but its log is left
 
     def __str__(self) -> str:
         return self.slug
+
+    def clean(self) -> None:
+        """A silo holds one tenant: that is what makes it one."""
+        if self.cell.schema_name != POOL and self.cell.tenants.exclude(pk=self.pk).exists():
+            raise ValidationError({"cell": f"{self.cell.schema_name} holds another tenant already"})
 
 
 class Domain(models.Model):

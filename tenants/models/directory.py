@@ -30,14 +30,15 @@ class DirectoryClient(TenantScoped):
 
 class DirectoryPerson(TenantScoped):
     """A person as the directory describes them. `resource` is the SCIM resource; the other
-    columns repeat the parts of it that requests search by."""
+    columns repeat the parts of it that requests search by, as they are compared: `_key` and
+    `_keys` are in lower case, because SCIM does not tell cases apart there."""
 
     user = models.OneToOneField(User, on_delete=models.PROTECT, related_name="directory_person")
     user_name = models.CharField(max_length=255)
-    user_name_key = models.CharField(max_length=255)  # lower case: SCIM compares it so
+    user_name_key = models.CharField(max_length=255)
     external_id = models.CharField(max_length=255, blank=True)
-    email_key = models.CharField(max_length=254, blank=True)  # lower case
-    display_name = models.CharField(max_length=255, blank=True)
+    display_name_key = models.CharField(max_length=255, blank=True)
+    email_keys = models.JSONField(default=list)  # every address, the main one first
     resource = models.JSONField()
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -49,10 +50,15 @@ class DirectoryPerson(TenantScoped):
             models.UniqueConstraint(
                 fields=["tenant", "user_name_key"], name="tenants_directoryperson_name"
             ),
+            # Sign-in finds people by it, so it must never name two.
+            models.UniqueConstraint(
+                fields=["tenant", "external_id"],
+                condition=~models.Q(external_id=""),
+                name="tenants_dirperson_external",
+            ),
         ]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["tenant", "external_id"], name="tenants_dirperson_external"),
-            models.Index(fields=["tenant", "email_key"], name="tenants_dirperson_email"),
+            models.Index(fields=["tenant", "display_name_key"], name="tenants_dirperson_display"),
             models.Index(fields=["tenant", "created_at", "id"], name="tenants_dirperson_order"),
         ]
 

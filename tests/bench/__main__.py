@@ -1,10 +1,14 @@
 """Measures the whole product on this machine: python -m tests.bench [--entries N] [--requests N].
 
+With --only directory, nothing but SCIM against 10,000 people.
+
 Prints figures with machine and date. Machines are noisy: each figure comes with its spread or
 with a ratio to something simpler that ran beside it.
 """
 
 import argparse
+import http.client
+import json
 import os
 import platform
 import socket
@@ -13,6 +17,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "var" / "bench"
 RATE, SECONDS = 20, 15  # requests a second for this long, for each page
 PROCESSES = 4
+PEOPLE = 10_000  # in the directory
 
 
 def main() -> None:
@@ -32,6 +39,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--entries", type=int, default=1_000_000, help="for the verifier")
     asked.add_argument("--requests", type=int, default=20)
+    asked.add_argument("--only", choices=["directory"], help="measure nothing else")
     options = asked.parse_args()
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {_machine()}", flush=True)
     os.environ["PORTAL_PORT"] = str(_free_port())
@@ -39,11 +47,15 @@ def main() -> None:
     if HOME.exists():
         embedded.destroy(HOME)
     with stack.running(HOME) as (address, _parts):
-        proposal = _requests(address, options.requests)
-        _packs(address, proposal)
-        _pages(address, proposal)
-        _appends()
+        if not options.only:
+            proposal = _requests(address, options.requests)
+            _packs(address, proposal)
+            _pages(address, proposal)
+            _appends()
+        _directory(address)
     embedded.destroy(HOME)
+    if options.only:
+        return
     bench = ROOT / "tests" / "bench" / "verifier_bench.py"
     subprocess.run([sys.executable, str(bench), "--entries", str(options.entries)], check=True)
 
@@ -161,6 +173,71 @@ def _server_time(session: Session, path: str) -> float:
     answer = session.answer("GET", path)
     if answer.status != 200:
         raise SystemExit(f"{path}: {answer.status}")
+    return float(answer.headers["Server-Timing"].split("dur=")[1])
+
+
+def _directory(address: str) -> None:
+    """SCIM against 10,000 people, one request after the other; the server's own time."""
+    values = {**os.environ, **embedded.environment(HOME), "LOG_LEVEL": "WARNING"}
+    filled = subprocess.run(
+        [sys.executable, "-m", "tests.bench.directory", "acme.localhost", str(PEOPLE)],
+        cwd=ROOT,
+        env=values,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    token = filled.stdout.strip()
+    asked: dict[str, Callable[[int], tuple[str, str, Any]]] = {
+        "list page of 100": lambda n: (
+            "GET",
+            f"/Users?startIndex={n * 100 % PEOPLE + 1}&count=100",
+            None,
+        ),
+        "userName eq": lambda n: ("GET", _filtered(f'userName eq "P{n:05}@bench.example"'), None),
+        "externalId eq, nobody": lambda n: ("GET", _filtered(f'externalId eq "{n}"'), None),
+        "displayName eq": lambda n: ("GET", _filtered(f'displayName eq "person {n}"'), None),
+        "work address eq": lambda n: (
+            "GET",
+            _filtered(f'emails[type eq "work"].value eq "p{n:05}@bench.example"'),
+            None,
+        ),
+        "a person added": lambda n: ("POST", "/Users", {"userName": f"new{n}@bench.example"}),
+    }
+    for name, ask in asked.items():
+        times = [_scim_time(address, token, *ask(number)) for number in range(200)]
+        ordered = sorted(times)
+        goal = " (goal: p95 <= 50 ms)" if name in {"list page of 100", "userName eq"} else ""
+        print(
+            f"SCIM, {PEOPLE} people, {name}: p50 {statistics.median(ordered):.0f} ms,"
+            f" p95 {ordered[len(ordered) * 95 // 100]:.0f} ms server time, n={len(ordered)}{goal}",
+            flush=True,
+        )
+
+
+def _filtered(said: str) -> str:
+    return f"/Users?{urllib.parse.urlencode({'filter': said})}"
+
+
+def _scim_time(address: str, token: str, method: str, path: str, body: Any) -> float:
+    core = "urn:ietf:params:scim:schemas:core:2.0:User"
+    host = address.removeprefix("http://")
+    connection = http.client.HTTPConnection("127.0.0.1", int(host.rpartition(":")[2]))
+    connection.request(
+        method,
+        f"/scim/v2{path}",
+        json.dumps({"schemas": [core], **body}) if body else None,
+        {
+            "Host": host,
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/scim+json",
+        },
+    )
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    if answer.status >= 400:
+        raise SystemExit(f"{method} {path}: {answer.status} {said!r}")
     return float(answer.headers["Server-Timing"].split("dur=")[1])
 
 

@@ -1,8 +1,12 @@
 """The people pages: who is here, joining, changing roles, leaving."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from authz import people
 from authz.models import Grant
@@ -61,13 +65,94 @@ def test_the_matrix_has_a_row_for_every_permission_and_a_column_for_every_role(a
     assert matrix.count('aria-label="yes"') == held
 
 
-def test_an_admin_admits_a_person(acme, sign_in, entries):
-    answer = sign_in(acme, "tomas").post("/people/", KIM, follow=True)
+def invitation_in(answer):
+    """The path of the invitation link on a page."""
+    return re.search(r">http://[^/<]+(/signin/invitation/[\w-]+/)</textarea>", answer).group(1)
 
-    assert "Kim is a member now" in answer.content.decode()
+
+def test_an_admin_admits_a_person_and_gets_a_link_to_send_once(acme, sign_in, entries):
+    answer = sign_in(acme, "tomas").post("/people/", KIM)
+
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert answer["Cache-Control"] == "no-store"
+    assert "Kim is a member now" in page
     with tenant_scope(acme.scope):
         assert User.objects.get(email="kim@example.com").grants.get().role == Role.AUDITOR
-    assert entries(acme)[-1] == ("member.admit", "ok")
+    assert entries(acme)[-2:] == [("member.admit", "ok"), ("member.invite", "ok")]
+    kim = sign_in(acme)
+    assert "You are invited as Kim" in kim.get(invitation_in(page)).content.decode()
+    assert kim.post(invitation_in(page)).status_code == 302
+    assert kim.get("/account/").status_code == 200
+
+
+def test_a_new_invitation_replaces_the_one_before(acme, sign_in, entries):
+    tomas, lin = sign_in(acme, "tomas"), acme.people["lin"].pk
+
+    first = tomas.post(f"/people/{lin}/invitation/")
+    second = tomas.post(f"/people/{lin}/invitation/")
+
+    assert second["Cache-Control"] == "no-store"
+    nobody = sign_in(acme)
+    assert nobody.post(invitation_in(first.content.decode())).status_code == 403
+    assert nobody.post(invitation_in(second.content.decode())).status_code == 302
+    assert entries(acme).count(("member.invite", "ok")) == 2
+    assert invitation_in(second.content.decode()) not in tomas.get("/people/").content.decode()
+
+
+def test_last_seen_and_who_gives_each_role_are_shown(acme, sign_in):
+    with tenant_scope(acme.scope):
+        Membership.objects.filter(user=acme.people["lin"]).update(
+            source="scim", seen_at=timezone.now() - timedelta(hours=3)
+        )
+        Grant.objects.create(user=acme.people["lin"], role=Role.AUDITOR, source="directory")
+        Grant.objects.create(
+            user=acme.people["lin"],
+            role=Role.PROJECT_ADMIN,
+            project=acme.project,
+            source="directory",
+        )
+
+    page = sign_in(acme, "tomas").get("/people/").content.decode()
+
+    lin = page.split(f"lin@{acme.slug}.example")[1].split("</tr>")[0]
+    assert "3\N{NO-BREAK SPACE}hours ago" in lin
+    assert "The directory (SCIM)" in lin
+    assert re.search(r"Auditor.*?· directory<", lin)
+    assert re.search(r"Project admin.*?· (by hand, directory|directory, by hand)<", lin)
+    assert "never" in page.split(f"iris@{acme.slug}.example")[1].split("</tr>")[0]
+
+
+def test_a_suspended_member_is_shown_as_such_and_can_be_removed(acme, sign_in, entries):
+    bo = acme.people["bo"].pk
+    with tenant_scope(acme.scope):
+        Membership.objects.filter(user_id=bo).update(state=Membership.State.SUSPENDED)
+    tomas = sign_in(acme, "tomas")
+
+    row = tomas.get("/people/").content.decode()
+    row = row.split(f"bo@{acme.slug}.example")[1].split("</tr>")[0]
+    invited = tomas.post(f"/people/{bo}/invitation/")
+    removed = tomas.post(f"/people/{bo}/remove/")
+
+    assert "Suspended" in row
+    assert "/roles/" not in row
+    assert invited.status_code == 404
+    assert removed.status_code == 302
+    assert entries(acme)[-1] == ("member.remove", "ok")
+
+
+def test_roles_from_groups_are_shown_and_no_form_takes_or_doubles_them(acme, sign_in):
+    bo = acme.people["bo"].pk
+    with tenant_scope(acme.scope):
+        Grant.objects.create(user_id=bo, role=Role.AUDITOR, source="sso")
+    tomas = sign_in(acme, "tomas")
+
+    form = tomas.get(f"/people/{bo}/roles/").content.decode()
+    tomas.post(f"/people/{bo}/roles/", {"roles": []})
+
+    assert "From groups of the directory, besides: Auditor" in form
+    assert 'value="auditor" checked' not in form
+    assert "auditor" in roles_of(acme, "bo")
 
 
 def test_what_was_typed_stays_when_it_cannot_be_used(acme, sign_in):
@@ -179,15 +264,19 @@ def test_nobody_but_an_admin_admits_or_removes(acme, sign_in, entries, name):
         client.post("/people/", KIM).status_code,
         client.get(f"/people/{lin}/remove/").status_code,
         client.post(f"/people/{lin}/remove/").status_code,
+        client.post(f"/people/{lin}/invitation/").status_code,
     ]
 
     assert "Add a person" not in page
     assert "/remove/" not in page
-    assert statuses == [403, 403, 403]
-    assert [action for action, _ in entries(acme)][-3:] == [
+    assert "/invitation/" not in page
+    assert "/sessions/" not in page
+    assert statuses == [403, 403, 403, 403]
+    assert [action for action, _ in entries(acme)][-4:] == [
         "member.admit.denied",
         "member.remove.denied",
         "member.remove.denied",
+        "member.invite.denied",
     ]
 
 
@@ -211,6 +300,7 @@ def test_people_of_another_tenant_do_not_exist(acme, globex, sign_in, entries):
     for path in (f"/people/{bo}/roles/", f"/people/{bo}/remove/"):
         assert stranger.get(path).status_code == 404
         assert stranger.post(path).status_code == 404
+    assert stranger.post(f"/people/{bo}/invitation/").status_code == 404
     assert entries(acme) == before
 
 
@@ -260,3 +350,35 @@ def test_more_people_do_not_mean_more_queries(acme, sign_in):
         tomas.get("/people/")
 
     assert len(many) == len(few) > 3
+
+
+def test_a_long_list_of_members_is_paged_filtered_and_sorted_by_its_address(acme, sign_in):
+    with tenant_scope(acme.scope):
+        for number in range(30):
+            people.admit(
+                f"zed-{number:02}@example.com",
+                f"Zed {number:02}",
+                [Role.AUDITOR],
+                tenant=people.AsTenant(acme.scope.tenant_id),
+                project=None,
+                by=acme.people["tomas"].actor("cli"),
+            )
+        zed = User.objects.get(email="zed-29@example.com")
+        Membership.objects.filter(user=zed).update(
+            state=Membership.State.SUSPENDED, seen_at=timezone.now()
+        )
+    tomas = sign_in(acme, "tomas")
+
+    def read(query):
+        return tomas.get(f"/people/?{query}").content.decode()
+
+    assert "zed-29@example.com" not in read("")
+    assert "zed-29@example.com" in read("page=2")
+    assert "1–25 of 35" in read("")
+    assert "zed-29@example.com" in read("q=ZED-29")
+    assert "ada@" not in read("q=zed")
+    suspended = read("state=suspended")
+    assert "zed-29@example.com" in suspended
+    assert "zed-28@example.com" not in suspended
+    assert "Nobody fits this filter" in read("q=%00nobody-of-that-name")
+    assert "zed-00@example.com" in read("sort=-name&page=2")

@@ -4,20 +4,21 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management import call_command
 
-from authz import people
-from authz.errors import BadRequest
+from authz import invitations, people
 from authz.roles import Role
-from tenants.actor import system_actor
+from portal.operating import OPERATOR, OperatorCommand, invitation_link
+from tenants.cells.building import build_cell
 from tenants.cells.models import POOL
 from tenants.scope import current_tenant_id, tenant_scope
 
 
-class Command(BaseCommand):
-    """Run as the owner (DATABASE_ROLE=owner)."""
+class Command(OperatorCommand):
+    """Run as the owner (DATABASE_ROLE=owner). A cell that is missing is built first."""
 
     help = __doc__
+    role = "owner"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slug", help="short name, such as acme")
@@ -26,34 +27,38 @@ class Command(BaseCommand):
         parser.add_argument("--admin-name", required=True)
         parser.add_argument("--project", default="main", help="slug of the first project")
         parser.add_argument("--host", help="default: SLUG.BASE_DOMAIN")
-        parser.add_argument("--cell", default=POOL)
+        parser.add_argument("--cell", default=POOL, help="pool, or silo_x for a schema of its own")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if settings.DATABASE_ROLE != "owner":
-            raise CommandError(
-                "set DATABASE_ROLE=owner: the portal's role cannot see other tenants"
-            )
-        by = system_actor("operator", "cli")
+    def run(self, options: dict[str, Any]) -> None:
+        by = OPERATOR
         host = options["host"] or f"{options['slug']}.{settings.BASE_DOMAIN}"
-        try:
-            scope = people.open_tenant(
-                options["slug"], options["name"], host, cell=options["cell"], by=by
+        people.check_person(options["admin_email"], options["admin_name"], [Role.TENANT_ADMIN])
+        if options["cell"] != POOL:
+            build_cell(options["cell"])
+            call_command("check_rls", stdout=self.stdout)
+        scope = people.open_tenant(
+            options["slug"], options["name"], host, cell=options["cell"], by=by
+        )
+        with tenant_scope(scope):
+            tenant = people.AsTenant(current_tenant_id())
+            project = people.create_project(
+                options["project"], options["project"].capitalize(), tenant=tenant, by=by
             )
-            with tenant_scope(scope):
-                tenant = people.AsTenant(current_tenant_id())
-                project = people.create_project(
-                    options["project"], options["project"].capitalize(), tenant=tenant, by=by
-                )
-                people.add_agent("Countersign agent", project, tenant=tenant, by=by)
-                people.admit(
-                    options["admin_email"],
-                    options["admin_name"],
-                    [Role.TENANT_ADMIN],
-                    tenant=tenant,
-                    project=None,
-                    by=by,
-                    source="operator",
-                )
-        except BadRequest as error:
-            raise CommandError(str(error)) from error
-        self.stdout.write(f"{scope.name} is open at {host}; {options['admin_email']} is its admin")
+            people.add_agent("Countersign agent", project, tenant=tenant, by=by)
+            admin = people.admit(
+                options["admin_email"],
+                options["admin_name"],
+                [Role.TENANT_ADMIN],
+                tenant=tenant,
+                project=None,
+                by=by,
+                source="operator",
+            )
+            secret = invitations.invite(admin, by=by)
+        self.stdout.write(f"{scope.name} is open at {host}; {admin.email} is its admin")
+        self.stdout.write(f"Send them this link. It works once, for {_days()} days:")
+        self.stdout.write(invitation_link(host, secret))
+
+
+def _days() -> int:
+    return invitations.VALID_FOR.days

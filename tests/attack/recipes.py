@@ -1,0 +1,381 @@
+"""How each door is tried: whose ids go where. A door that is not in here makes the tests fail."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to try a door. Words in braces are names of ids (two_companies), for example {task}.
+
+    body: a form's fields, or what is sent as JSON to the API and to SCIM. at: what stands in a
+    parameter of the address, where that is not what PARAMETERS says. `own:x` is the stranger's own
+    x. works: who does it at home, to see that the recipe is a good one (None: nobody can here, and
+    why). answers: what a stranger may be told besides "not found" and "not yours". open: this door
+    asks nobody who they are.
+    """
+
+    body: Any = None
+    query: str = ""
+    at: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    works: str | None = "tomas"
+    why_not: str = ""
+    answers: frozenset[int] = frozenset()
+    open: bool = False
+    bo: bool = False  # a developer may do this too
+
+
+# What stands in a parameter of an address, by the parameter's name.
+PARAMETERS = {
+    "task_id": "{task}",
+    "recommendation_id": "{task}",
+    "proposal_id": "{proposal}",
+    "pack_id": "{pack}",
+    "user_id": "{person}",
+    "member_id": "{person}",
+    "handle": "{session}",
+    "session_id": "{session}",
+    "token_id": "{token}",
+    "provider_id": "{provider}",
+    "client_id": "{directory}",
+    "emergency_id": "{emergency}",
+    "version_id": "{policy}",
+    "index": "{index}",
+    "secret": "{invitation}",
+    "User": "{User}",
+    "Group": "{Group}",
+    "path": "docs/adr/one.md",
+    "anything": "nothing/{task}",
+}
+
+LOOK = Recipe(bo=True)  # a page without ids, for everybody who is signed in
+LOOK_HARD = Recipe()  # the same, for admins and auditors
+NEITHER = Recipe(works=None, why_not="there is nothing at this address")
+HEALTH = Recipe(works=None, why_not="it answers without a tenant", open=True)
+SAML = {"provider_id": "{saml}"}
+OIDC = {"name": "x", "discovery_url": "https://id.invalid/", "client_id": "x"}
+MEANING = {"group": "{user_name}", "roles": ["developer"], "project": "{project}"}
+FOUND_NOTHING = frozenset({200})  # a list that is empty
+RECOMMENDATION = {"repository": "{repository}", "title": "Shop"}
+WHO = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+CLIENT = {
+    "grant_type": "client_credentials",
+    "client_id": "{directory}",
+    "client_secret": "{directory_secret}",
+}
+
+# "METHOD address", or "* address" where the method makes no difference.
+RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
+    # Doors that ask nobody who they are
+    "* healthz": HEALTH,
+    "* readyz": HEALTH,
+    "GET signin/": Recipe(works=None, why_not="it is for everybody", open=True),
+    "POST signin/": Recipe({"person": "{person}"}, works=None, why_not="demo", open=True),
+    "GET signin/start/": Recipe(works=None, why_not="no provider is on", open=True),
+    "GET signin/invitation/<str:secret>/": Recipe(works="nobody", open=True),
+    "POST signin/invitation/<str:secret>/": Recipe({}, works="nobody", open=True),
+    "GET signin/oidc/callback/": Recipe(
+        query="state={task}&code={digest}", works=None, why_not="no provider is on", open=True
+    ),
+    "POST signin/oidc/logout/": Recipe(
+        {"logout_token": "{token_secret}"}, works=None, why_not="no provider is on", open=True
+    ),
+    "GET signin/saml/<uuid:provider_id>/metadata/": Recipe(at=SAML, works="nobody", open=True),
+    "POST signin/saml/<uuid:provider_id>/acs/": Recipe(
+        {"SAMLResponse": "{digest}", "again": "1"},
+        at=SAML,
+        works=None,
+        why_not="it is signed",
+        open=True,
+    ),
+    "GET signin/saml/<uuid:provider_id>/logout/": Recipe(
+        query="SAMLRequest={digest}", at=SAML, works=None, why_not="no provider is on", open=True
+    ),
+    "POST signout/": Recipe({}, bo=True),
+    # Pages
+    "GET ": LOOK,
+    "GET account/": LOOK,
+    "POST account/tokens/": Recipe({"name": "x", "days": "9", "scopes": "task.view"}, bo=True),
+    "POST sessions/<uuid:handle>/end/": Recipe({}, bo=True),
+    "POST sessions/end-others/": Recipe({}, bo=True),
+    "POST tokens/<uuid:token_id>/revoke/": Recipe({}),
+    "GET audit/": LOOK_HARD,
+    "GET audit/entries.csv": LOOK_HARD,
+    "GET audit/<int:index>/": LOOK_HARD,
+    "GET packs/": LOOK_HARD,
+    "GET packs/<uuid:pack_id>/": LOOK_HARD,
+    "GET packs/<uuid:pack_id>/download/": LOOK_HARD,
+    "GET people/": LOOK,
+    "POST people/": Recipe(
+        {"email": "x@x.example", "name": "X", "roles": "developer", "project": "{project}"}
+    ),
+    "GET people/<uuid:user_id>/roles/": LOOK_HARD,
+    "POST people/<uuid:user_id>/roles/": (
+        Recipe({"roles": "auditor"}),
+        Recipe({"roles": "developer", "project": "{project}"}, at={"user_id": "own:{person}"}),
+    ),
+    "GET people/<uuid:user_id>/remove/": LOOK_HARD,
+    "POST people/<uuid:user_id>/remove/": Recipe({}),
+    "POST people/<uuid:user_id>/invitation/": Recipe({}),
+    "GET people/<uuid:user_id>/sessions/": Recipe(bo=True),
+    "POST people/<uuid:user_id>/sessions/": Recipe({}, bo=True),
+    "GET proposals/": LOOK,
+    "GET proposals/<uuid:proposal_id>/": tuple(
+        Recipe(query=f"tab={tab}", bo=True) for tab in ("options", "diff", "checks", "evidence")
+    ),
+    "GET proposals/<uuid:proposal_id>/files/<path:path>": Recipe(
+        works=None, why_not="its commit stands on no forge", bo=True
+    ),
+    "POST proposals/<uuid:proposal_id>/countersign/": Recipe({"digest": "{digest}"}),
+    "POST proposals/<uuid:proposal_id>/reject/": Recipe({"digest": "{digest}", "comment": "no"}),
+    "POST proposals/<uuid:proposal_id>/packs/": Recipe({}),
+    "GET recommendations/": LOOK,
+    "GET recommendations/new/": LOOK,
+    "POST recommendations/new/": Recipe(
+        {"repository": "{repository}", "title": "Shop", "ask": "1"},
+        answers=frozenset({302}),  # her own repository is taken instead
+        bo=True,
+    ),
+    "POST recommendations/new/draft/": Recipe(
+        {"repository": "{repository}"}, answers=frozenset({200}), bo=True
+    ),
+    "GET recommendations/<uuid:task_id>/": LOOK,
+    "POST recommendations/<uuid:task_id>/cancel/": Recipe({}, bo=True),
+    "POST recommendations/<uuid:task_id>/resume/": Recipe({}, at={"task_id": "{failed}"}, bo=True),
+    "GET settings/": LOOK_HARD,
+    "GET settings/emergency/": LOOK_HARD,
+    "POST settings/emergency/<uuid:emergency_id>/": Recipe({"answer": "refuse"}),
+    "GET settings/sign-in/": LOOK_HARD,
+    "POST settings/sign-in/": Recipe({"protocol": "oidc", "at": "other"}),
+    "GET settings/sign-in/<uuid:provider_id>/": LOOK_HARD,
+    "POST settings/sign-in/<uuid:provider_id>/": Recipe(
+        {**OIDC, "scopes": "openid", "email_claim": "email", "name_claim": "name"}
+    ),
+    "POST settings/sign-in/<uuid:provider_id>/switch/": Recipe({"off": "1"}),
+    "POST settings/sign-in/<uuid:provider_id>/remove/": Recipe({}),
+    "GET settings/sign-in/<uuid:provider_id>/test/": Recipe(
+        works=None, why_not="its provider answers nobody"
+    ),
+    "GET settings/policies/": LOOK_HARD,
+    "GET settings/policies/edit/": Recipe(query="from={policy}"),
+    "POST settings/policies/edit/": Recipe({"text": ""}),
+    "GET settings/policies/<uuid:version_id>/": LOOK_HARD,
+    "POST settings/policies/<uuid:version_id>/decide/": Recipe({"answer": "withdraw"}),
+    "GET settings/groups/": LOOK_HARD,
+    "GET settings/groups/meaning/": Recipe(query="group={user_name}", answers=FOUND_NOTHING),
+    "POST settings/groups/meaning/": Recipe(
+        {"group": "x", "roles": "developer", "project": "{project}", "save": "1"}
+    ),
+    "GET settings/directory/": LOOK_HARD,
+    "POST settings/directory/": Recipe({"name": "x"}),
+    "POST settings/directory/<uuid:client_id>/renew/": Recipe({}),
+    "POST settings/directory/<uuid:client_id>/revoke/": Recipe({}),
+    "GET settings/services/": LOOK_HARD,
+    "POST settings/services/": Recipe({"name": "x", "roles": "developer", "project": "{project}"}),
+    "GET settings/services/<uuid:user_id>/": Recipe(at={"user_id": "{service}"}),
+    "POST settings/services/<uuid:user_id>/": Recipe(
+        {"name": "x", "days": "9", "scopes": "task.view"}, at={"user_id": "{service}"}
+    ),
+    # The API
+    "* api/v1/": NEITHER,
+    "* api/v1/<path:anything>": NEITHER,
+    "* api/v1/openapi.json": Recipe(
+        works=None, why_not="it describes, and shows nothing", open=True
+    ),
+    "GET api/v1/me": LOOK,
+    "GET api/v1/log/key": LOOK_HARD,
+    "GET api/v1/log/checkpoint": LOOK_HARD,
+    "GET api/v1/log/entries": Recipe(query="run={run}", answers=FOUND_NOTHING),
+    "GET api/v1/members": LOOK,
+    "POST api/v1/members": Recipe(
+        {"email": "x@x.example", "name": "X", "roles": ["developer"], "project": "{project}"}
+    ),
+    "PUT api/v1/members/<member_id>/roles": (
+        Recipe({"roles": ["auditor"]}),
+        Recipe({"roles": ["developer"], "project": "{project}"}, at={"member_id": "own:{person}"}),
+    ),
+    "DELETE api/v1/members/<member_id>": Recipe(),
+    "GET api/v1/packs": LOOK_HARD,
+    "GET api/v1/packs/<pack_id>": LOOK_HARD,
+    "GET api/v1/packs/<pack_id>/download": LOOK_HARD,
+    "GET api/v1/proposals": LOOK,
+    "GET api/v1/proposals/<proposal_id>": LOOK,
+    "GET api/v1/proposals/<proposal_id>/diff": LOOK,
+    "GET api/v1/proposals/<proposal_id>/files/<path:path>": LOOK,
+    "POST api/v1/proposals/<proposal_id>/countersignature": Recipe({"digest": "{digest}"}),
+    "POST api/v1/proposals/<proposal_id>/rejection": Recipe({"digest": "{digest}", "comment": "x"}),
+    "POST api/v1/proposals/<proposal_id>/packs": Recipe(),
+    "GET api/v1/recommendations": LOOK,
+    "GET api/v1/recommendations/examples": LOOK,
+    "GET api/v1/recommendations/<recommendation_id>": LOOK,
+    "POST api/v1/recommendations": Recipe(RECOMMENDATION, bo=True),
+    "POST api/v1/recommendations/<recommendation_id>/cancellation": Recipe(bo=True),
+    "POST api/v1/recommendations/<recommendation_id>/resumption": Recipe(
+        at={"recommendation_id": "{failed}"}, bo=True
+    ),
+    "GET api/v1/repositories": LOOK,
+    "GET api/v1/sessions": LOOK,
+    "DELETE api/v1/sessions": LOOK,
+    "DELETE api/v1/sessions/<session_id>": LOOK,
+    "DELETE api/v1/members/<member_id>/sessions": LOOK,
+    "GET api/v1/tokens": Recipe(query="account={service}"),
+    "POST api/v1/tokens": Recipe(
+        {"name": "x", "scopes": ["task.view"], "days": 9, "account": "{service}"}
+    ),
+    "DELETE api/v1/tokens/<token_id>": Recipe(),
+    "GET api/v1/services": LOOK_HARD,
+    "POST api/v1/services": Recipe({"name": "x", "roles": ["developer"], "project": "{project}"}),
+    "GET api/v1/sign-in/providers": LOOK_HARD,
+    "POST api/v1/sign-in/providers": Recipe({"protocol": "oidc", **OIDC}),
+    "GET api/v1/sign-in/providers/<provider_id>": LOOK_HARD,
+    "PATCH api/v1/sign-in/providers/<provider_id>": Recipe({"name": "x"}),
+    "DELETE api/v1/sign-in/providers/<provider_id>": Recipe(),
+    "PUT api/v1/sign-in/providers/<provider_id>/activation": Recipe(
+        works=None, why_not="it takes a test sign-in first"
+    ),
+    "DELETE api/v1/sign-in/providers/<provider_id>/activation": Recipe(),
+    "GET api/v1/directory/clients": LOOK_HARD,
+    "POST api/v1/directory/clients": Recipe({"name": "x"}),
+    "POST api/v1/directory/clients/<client_id>/renewal": Recipe(),
+    "DELETE api/v1/directory/clients/<client_id>": Recipe(),
+    "GET api/v1/directory/clients/<client_id>/requests": LOOK_HARD,
+    "GET api/v1/directory/groups": LOOK_HARD,
+    "POST api/v1/directory/groups/effects": Recipe(MEANING),
+    "PUT api/v1/directory/groups/meaning": Recipe(MEANING),
+    # The directory's door
+    "* scim/v2/": Recipe(works=None, why_not="it can only be read"),
+    "GET scim/v2/": Recipe(works="directory"),
+    "GET scim/v2/Users": Recipe(
+        query='filter=userName eq "{user_name}"', works="directory", answers=FOUND_NOTHING
+    ),
+    "POST scim/v2/Users": Recipe({"schemas": [WHO], "userName": "x"}, works="directory"),
+    "GET scim/v2/Users/<User>": Recipe(works="directory"),
+    "PUT scim/v2/Users/<User>": Recipe(
+        {"schemas": [WHO], "userName": "x", "id": "{User}"}, works="directory"
+    ),
+    "PATCH scim/v2/Users/<User>": Recipe(
+        {
+            "schemas": [PATCH],
+            "Operations": [{"op": "replace", "path": "active", "value": False}],
+        },
+        works="directory",
+    ),
+    "DELETE scim/v2/Users/<User>": Recipe(works="directory"),
+    "POST scim/v2/Users/.search": Recipe(
+        {"schemas": [SEARCH], "filter": 'id eq "{User}"'},
+        works="directory",
+        answers=FOUND_NOTHING,
+    ),
+    "GET scim/v2/Groups": Recipe(
+        query='filter=members.value eq "{User}"', works="directory", answers=FOUND_NOTHING
+    ),
+    "POST scim/v2/Groups": Recipe(
+        {"schemas": [GROUP], "displayName": "x", "members": [{"value": "{User}"}]},
+        works="directory",
+        answers=frozenset({400}),
+    ),
+    "GET scim/v2/Groups/<Group>": Recipe(works="directory"),
+    "PUT scim/v2/Groups/<Group>": (
+        Recipe({"schemas": [GROUP], "displayName": "x"}, works="directory"),
+        Recipe(
+            {"schemas": [GROUP], "displayName": "y", "members": [{"value": "{User}"}]},
+            at={"Group": "own:{Group}"},
+            works="directory",
+            answers=frozenset({400}),
+        ),
+    ),
+    "PATCH scim/v2/Groups/<Group>": (
+        Recipe(
+            {
+                "schemas": [PATCH],
+                "Operations": [{"op": "replace", "path": "displayName", "value": "x"}],
+            },
+            works="directory",
+        ),
+        Recipe(
+            {
+                "schemas": [PATCH],
+                "Operations": [{"op": "add", "path": "members", "value": [{"value": "{User}"}]}],
+            },
+            at={"Group": "own:{Group}"},
+            works="directory",
+            answers=frozenset({400}),
+        ),
+    ),
+    "DELETE scim/v2/Groups/<Group>": Recipe(works="directory"),
+    "POST scim/v2/Groups/.search": Recipe(
+        {"schemas": [SEARCH], "filter": 'id eq "{Group}"'},
+        works="directory",
+        answers=FOUND_NOTHING,
+    ),
+    "POST scim/v2/.search": Recipe(
+        {"schemas": [SEARCH], "filter": 'id eq "{User}"'},
+        works="directory",
+        answers=FOUND_NOTHING,
+    ),
+    "* scim/v2/Me": Recipe(works=None, why_not="not offered", answers=frozenset({501})),
+    "POST scim/v2/Bulk": Recipe({}, works=None, why_not="not offered", answers=frozenset({501})),
+    "GET scim/v2/ServiceProviderConfig": Recipe(works="directory"),
+    "GET scim/v2/ResourceTypes": Recipe(works="directory"),
+    "GET scim/v2/ResourceTypes/<path>": Recipe(at={"path": "User"}, works="directory"),
+    "GET scim/v2/Schemas": Recipe(works="directory"),
+    "GET scim/v2/Schemas/<path>": Recipe(at={"path": WHO}, works="directory"),
+    "* scim/oauth/token": Recipe(works=None, why_not="it takes a POST", open=True),
+    "POST scim/oauth/token": Recipe(CLIENT, works="nobody", open=True),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """arguments: ids of somebody else's. None: it takes none, so nobody can aim it."""
+
+    arguments: tuple[str, ...] | None
+
+
+JOBS = {
+    "agent.jobs.advance_task": Job(("{task}",)),
+    "agent.jobs.publish_review": Job(("{proposal}",)),
+    "agent.jobs.refresh_proposal": Job(("{proposal}",)),
+    "agent.jobs.build_pack": Job(("{pack}",)),
+    "agent.jobs.resume_stalled": Job(None),
+    "authz.jobs.tidy": Job(None),
+    "evidence.jobs.seal_waiting": Job(None),
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command line. role: the database role that it is for; any: it touches no tenant's rows.
+
+    words: the command at the stranger's own host with somebody else's things; none where there is
+    nothing to name but the tenant itself.
+    """
+
+    role: str
+    words: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+COMMANDS = {
+    "add_repository": Order("app", ("{own_host}", "{project_slug}", "x")),
+    "bootstrap": Order("owner"),
+    "break_glass": Order("app"),
+    "check_rls": Order("any"),
+    "demo_data": Order("owner"),
+    "erase_person": Order("app", ("{own_host}", "{email}")),
+    "erase_tenant": Order("owner", ("{slug}",), {"yes_erase": "{slug}"}),
+    "export_tenant": Order("app"),
+    "invite": Order("app", ("{own_host}", "{email}")),
+    "move_tenant": Order("owner", ("{slug}",), {"to": "silo_x"}),
+    "open_tenant": Order(
+        "owner", ("{slug}", "X"), {"admin_email": "x@x.example", "admin_name": "X"}
+    ),
+    "resume_tenant": Order("owner", ("{slug}",)),
+    "suspend_tenant": Order("owner", ("{slug}",)),
+    "verify_log": Order("app"),
+    "write_openapi": Order("any"),
+}

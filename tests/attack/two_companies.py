@@ -1,0 +1,203 @@
+"""Two companies that have one of everything, and the ids of what one of them has."""
+
+import secrets
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from django.conf import settings
+from django.test import Client
+
+from agent.digests import proposal_digest
+from agent.models import Recommendation, Task
+from agent.places import artifact_store
+from authz import (
+    directory,
+    emergency,
+    groups,
+    invitations,
+    people,
+    policy_versions,
+    providers,
+    provisioning,
+    tokens,
+)
+from authz.certificates import new_key_pair
+from authz.permissions import Permission
+from authz.roles import Role
+from evidence.models import Entry
+from tenants.actor import directory_actor, system_actor
+from tenants.models import Session, User
+from tenants.scope import tenant_scope
+from tests.portal.standing import pack_of, proposal_of, repository_in, sealed, task_of
+
+DIFF = b"""diff --git a/docs/adr/one.md b/docs/adr/one.md
+new file mode 100644
+--- /dev/null
++++ b/docs/adr/one.md
+@@ -0,0 +1 @@
++# One
+"""
+
+
+@dataclass
+class Stocked:
+    """A company with one of everything. ids: what recipes call by name, as text."""
+
+    company: object
+    word: str  # stands in the name of everything that has one, and nowhere at anybody else's
+    ids: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)  # person -> session cookie
+
+    @property
+    def host(self) -> str:
+        return self.company.host
+
+    @property
+    def scope(self) -> object:
+        return self.company.scope
+
+
+def stocked(company, word: str, entries: int) -> Stocked:
+    """Fill a company. entries: how many there shall be in its sealed log, at least."""
+    made = Stocked(company, word)
+    for person in ("tomas", "ada", "bo", "iris"):
+        client = Client(headers={"host": company.host})
+        with tenant_scope(company.scope):
+            client.force_login(company.people[person])
+        made.cookies[person] = client.cookies[settings.SESSION_COOKIE_NAME].value
+    with tenant_scope(company.scope):
+        _fill(made, entries)
+    return made
+
+
+def _fill(made: Stocked, entries: int) -> None:
+    company, word, ids = made.company, made.word, made.ids
+    tomas, bo, project = company.people["tomas"], company.people["bo"], company.project
+    by = tomas.actor("page")
+    asked_for = {"title": f"{word} portal"}
+
+    repository = repository_in(project, word)
+    second = people.create_project(
+        word, word, tenant=people.AsTenant(company.scope.tenant_id), by=system_actor("test", "cli")
+    )
+    failed = task_of(bo, project, Task.State.FAILED, goal=f"{word} 1", constraints=asked_for)
+    running = task_of(bo, project, Task.State.IN_PROGRESS, goal=f"{word} 2", constraints=asked_for)
+    proposal = proposal_of(bo, project, title=f"{word} proposal", body=f"{word} body")
+    proposal.diff_sha256 = artifact_store().put(company.scope.tenant_id, DIFF).sha256
+    proposal.digest = proposal_digest(proposal)
+    proposal.save()
+    Recommendation.objects.update(result={"layers": []})
+    pack = pack_of(proposal)
+    service = tokens.add_service(word, [Role.DEVELOPER], project=project, by=by)
+    token, secret = tokens.create_token(
+        tomas, word, [Permission.TASK_VIEW, Permission.LEDGER_VIEW], days=9, by=by
+    )
+    invitation = invitations.invite(company.people["lin"], by=by)
+    ours = new_key_pair()["signing_certificate"]
+    provider = providers.draft_provider(
+        "oidc",
+        {"name": word, "discovery_url": "https://id.invalid/", "client_id": word},
+        by=by,
+    )
+    saml = providers.draft_provider(
+        "saml",
+        {
+            "name": word,
+            "entity_id": f"https://{word}.invalid/saml",
+            "sso_url": f"https://{word}.invalid/sso",
+            "certificates": ours,
+        },
+        by=by,
+    )
+    client, scim_token, client_secret = directory.add_client(word, by=by)
+    synced = directory_actor(client.pk, client.name)
+    person = provisioning.add_person(
+        provisioning.PersonSaid(
+            user_name=word,
+            external_id=f"{word}-7",
+            display_name=word,
+            name=word.capitalize(),
+            emails=(f"{word}@{company.slug}.example",),
+            active=True,
+            resource={"userName": word, "externalId": f"{word}-7", "active": True},
+        ),
+        by=synced,
+    )
+    group = provisioning.add_group(
+        provisioning.GroupSaid(
+            display_name=word,
+            external_id=word,
+            joins=frozenset({person.pk}),
+            leaves=frozenset(),
+            resource={"displayName": word},
+        ),
+        by=synced,
+    )
+    groups.map_group(word, [Role.DEVELOPER], project=project, by=by)
+    asked = emergency.request_access(
+        word.capitalize(),
+        f"{word}@operators.example",
+        f"the {word} of this customer stands still",
+        30,
+        by=emergency.operator_actor(f"{word}@operators.example", word),
+    )
+    policy = policy_versions.propose(f"// {word}: no rules\n", word, by=by)
+    sealed()
+    while Entry.objects.count() < entries:
+        invitations.invite(company.people["lin"], by=by)
+        invitation = invitations.invite(company.people["lin"], by=by)
+        sealed()
+    ids |= {
+        "task": str(running.pk),
+        "failed": str(failed.pk),
+        "proposal": str(proposal.pk),
+        "digest": proposal.digest,
+        "pack": str(pack.pk),
+        "person": str(bo.pk),
+        "email": bo.email,
+        "agent": str(User.objects.get(kind=User.Kind.AGENT).pk),
+        "service": str(service.pk),
+        "project": str(second.pk),
+        "project_slug": second.slug,
+        "repository": str(repository.pk),
+        "session": str(Session.objects.get(user=bo).handle),
+        "token": str(token.pk),
+        "token_secret": secret,
+        "invitation": invitation,
+        "provider": str(provider.pk),
+        "saml": str(saml.pk),
+        "directory": str(client.pk),
+        "directory_token": scim_token,
+        "directory_secret": client_secret,
+        "User": str(person.pk),
+        "Group": str(group.pk),
+        "user_name": word,
+        "emergency": str(asked.pk),
+        "policy": str(policy.pk),
+        "index": str(Entry.objects.order_by("-index").first().index),
+        "run": str(proposal.run_id),
+        "host": company.host,
+        "slug": company.slug,
+    }
+
+
+def nowhere(like: dict[str, str]) -> dict[str, str]:
+    """Ids of the same shape that exist nowhere."""
+    made, known = {}, {}
+    for name, value in like.items():
+        if value in known:
+            made[name] = known[value]
+        elif value.count("-") == 4 and len(value) == 36:
+            made[name] = str(uuid4())
+        elif name == "index":
+            made[name] = str(int(value) + 1)
+        elif value.startswith(("cst_", "csd_", "cso_")):
+            made[name] = value[:4] + secrets.token_urlsafe(32)
+        elif name == "digest":
+            made[name] = secrets.token_hex(32)
+        else:
+            # The same length, so that lengths can be compared too.
+            head, at, tail = value.partition(".") if name == "host" else (value, "", "")
+            made[name] = secrets.token_hex(len(head))[: len(head)] + at + tail
+        known[value] = made[name]
+    return made

@@ -1,0 +1,49 @@
+"""The protocol as the authors of scim2-tester and of the storage contract see it."""
+
+from collections import Counter
+
+import pytest
+from django.core.wsgi import get_wsgi_application
+from scim2_client.engines.wsgi import WSGISCIMClient
+from scim2_server.testing import ScimStorageContract
+from scim2_tester import Status, check_server
+
+
+def test_scim2_tester_finds_nothing_wrong(entra, capsys):
+    client = WSGISCIMClient(
+        get_wsgi_application(),
+        base_url=f"http://{entra.company.host}/scim/v2",
+        headers={"Authorization": f"Bearer {entra.token}"},
+    )
+
+    results = check_server(client)
+
+    counts = Counter(result.status for result in results)
+    with capsys.disabled():
+        print(f"\nscim2-tester: {counts[Status.SUCCESS]} of {len(results)} checks pass")
+    wrong = [
+        f"{result.title}: {result.reason}" for result in results if result.status != Status.SUCCESS
+    ]
+    assert wrong == []
+    assert len(results) > 100
+
+
+class TestStorage(ScimStorageContract):
+    """The contract of the library's storages, among it 44 filters and 9 orders."""
+
+    @pytest.fixture
+    def provider(self):
+        from portal.scim.protocol import PROVIDER
+
+        with PROVIDER:  # as every request has it
+            yield PROVIDER
+
+    @pytest.fixture
+    def storage(self, in_acme):
+        from authz import directory
+        from portal.scim.storage import DirectoryStorage
+
+        client, _, _ = directory.add_client("Entra ID", by=in_acme.people["tomas"].actor("page"))
+        return DirectoryStorage(
+            directory.actor_of(client), f"http://{in_acme.host}/scim/v2", writes=True
+        )
