@@ -6,6 +6,7 @@ from typing import Any
 
 import rfc8785
 from django.core.exceptions import ValidationError
+from django.db.models import URLField
 from django.utils import timezone
 
 from authz import certificates
@@ -227,12 +228,23 @@ def _replaces_each_other(provider: IdentityProvider, pasted: str) -> bool:
         return False
 
 
+def _plain(provider: IdentityProvider, field: str, said: list[ValidationError]) -> str:
+    """What is wrong with a field, and what was expected."""
+    if said[0].code in {"blank", "null"}:
+        return "is empty"
+    if isinstance(IdentityProvider._meta.get_field(field), URLField):
+        return (
+            f"{getattr(provider, field)!r} is no web address; expected https://id.example.com/..."
+        )
+    return " ".join(" ".join(error.messages) for error in said)
+
+
 def _check(provider: IdentityProvider) -> None:
     errors: dict[str, str] = {}
     try:
         provider.clean_fields(exclude=["tenant"])
     except ValidationError as error:
-        errors = {field: " ".join(said) for field, said in error.message_dict.items()}
+        errors = {field: _plain(provider, field, said) for field, said in error.error_dict.items()}
     for name in ("name", "email_claim"):
         if not getattr(provider, name):
             errors[name] = "is empty"

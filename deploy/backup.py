@@ -189,7 +189,7 @@ def _load(source: Path, home: Path) -> None:
     try:
         _run_client(home, [*command, "--clean", "--if-exists", "--dbname=countersign", home / DUMP])
     finally:
-        (home / DUMP).unlink()
+        (home / DUMP).unlink(missing_ok=True)
 
 
 def _run_client(home: Path, command: list[str | Path]) -> None:

@@ -161,7 +161,7 @@ SESSION_IDLE_SECONDS = environment.number("SESSION_IDLE_MINUTES", 60) * 60
 SESSION_COOKIE_AGE = environment.number("SESSION_HOURS", 12) * 3600
 # Attempts to get in, for each address at each tenant.
 RATE_LIMITS = {
-    "signin": environment.text("RATE_SIGNIN", "30/minute"),
+    "signin": environment.text("RATE_SIGNIN", "120/minute"),
     "token": environment.text("RATE_TOKEN", "60/minute"),
 }
 CSRF_FAILURE_VIEW = "portal.errors.csrf_failure"

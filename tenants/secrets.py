@@ -1,6 +1,7 @@
 """Seals the secrets that customers entrust to us, so that a copy of the database holds none."""
 
 import base64
+import binascii
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -37,11 +38,14 @@ def unseal(sealed: str, purpose: str) -> str:
     """
     version, _, encoded = sealed.partition(":")
     if version == VERSION:
-        raw = base64.b64decode(encoded)
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            raise SecretsUnavailable(f"the stored {purpose} is damaged") from error
         for key in settings.SECRETS_KEYS:
             try:
                 return AESGCM(key).decrypt(raw[:NONCE], raw[NONCE:], _bound(purpose)).decode()
-            except InvalidTag:
+            except (InvalidTag, ValueError):
                 continue
     raise SecretsUnavailable(f"no key in SECRETS_KEYS opens this {purpose}")
 

@@ -47,6 +47,22 @@ def pytest_configure(config: pytest.Config) -> None:
         stdout=subprocess.DEVNULL,
     )
     django.setup()
+    _share_middleware()
+
+
+def _share_middleware() -> None:
+    """Load the middleware once for all clients: each load looks through every static file."""
+    from django.test.client import ClientHandler
+
+    load, loaded = ClientHandler.load_middleware, []
+
+    def load_once(handler: ClientHandler) -> None:
+        if not loaded:
+            load(handler)
+            loaded.append(handler)
+        handler._middleware_chain = loaded[0]._middleware_chain
+
+    ClientHandler.load_middleware = load_once  # type: ignore[method-assign]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

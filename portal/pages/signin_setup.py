@@ -198,6 +198,8 @@ def _values(provider: IdentityProvider, typed: QueryDict) -> dict[str, Any]:
     fields = [NAME, *CLAIMS, *NEWCOMERS]
     if provider.state == IdentityProvider.State.DRAFT:
         fields += CONNECTION[provider.protocol]
+    else:
+        fields += _replaceable(provider)
     values: dict[str, Any] = {
         field.name: field.name in typed if field.kind == "tick" else typed.get(field.name, "")
         for field in fields
@@ -205,6 +207,11 @@ def _values(provider: IdentityProvider, typed: QueryDict) -> dict[str, Any]:
     if metadata := values.pop("metadata", "").strip():
         values |= read_metadata(metadata)
     return values
+
+
+def _replaceable(provider: IdentityProvider) -> list[Field]:
+    """What of the connection may change while the provider is on: certificates, one by one."""
+    return [field for field in CONNECTION[provider.protocol] if field.name == "certificates"]
 
 
 def _list_page(request: PortalRequest, errors: dict[str, str], status: int = 200) -> HttpResponse:
@@ -261,7 +268,7 @@ def _setup_page(
         ],
         "ours": addresses_of(request, provider),
         "name_row": rows([NAME])[0],
-        "connection": rows(CONNECTION[provider.protocol]),
+        "connection": rows(_replaceable(provider) if is_on else CONNECTION[provider.protocol]),
         "claims": rows(CLAIMS),
         "newcomers": rows(NEWCOMERS),
         "first_roles": TENANT_ROLES,

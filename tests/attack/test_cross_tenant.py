@@ -6,6 +6,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -80,6 +81,10 @@ def test_every_operation_of_the_described_api_is_among_the_doors():
 
     assert len(operations) > 20
     assert operations <= walked
+
+
+# One for everybody, without its cookies: another one loads every middleware anew, in 0.1 s.
+BROWSER = Client(raise_request_exception=False)
 
 
 # Strangers at the addresses ---------------------------------------------------------------------
@@ -160,19 +165,17 @@ def _send(door: Door, asked: Asked, caller: Caller) -> Any:
     headers = {"host": caller.host}
     if asked.bearer:
         headers["authorization"] = f"Bearer {asked.bearer}"
-    client = Client(headers=headers, raise_request_exception=False)
+    BROWSER.cookies.clear()
     if caller.cookie:
-        client.cookies[settings.SESSION_COOKIE_NAME] = caller.cookie
-    send = getattr(client, door.method.lower())
+        BROWSER.cookies[settings.SESSION_COOKIE_NAME] = caller.cookie
+    send = partial(getattr(BROWSER, door.method.lower()), asked.address, headers=headers)
     if door.method == "GET":
-        return send(asked.address)
+        return send()
     body = json.loads(asked.body)
     if door.route.startswith(("api/", "scim/v2/")):
         kind = "application/scim+json" if door.route.startswith("scim/") else "application/json"
-        return send(asked.address, json.dumps(body or {}), content_type=kind)
-    if door.method == "POST":
-        return send(asked.address, body or {})
-    return send(asked.address)
+        return send(data=json.dumps(body or {}), content_type=kind)
+    return send(data=body or {}) if door.method == "POST" else send()
 
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

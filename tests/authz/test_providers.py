@@ -56,6 +56,9 @@ def test_a_sealed_secret_serves_one_purpose_and_notices_tampering(in_acme):
 
     with pytest.raises(secrets.SecretsUnavailable):
         secrets.unseal(sealed, "another")
+    for damaged in ("", "v1:", "v1:!", "v1:AAAA", "v9:AAAA"):
+        with pytest.raises(secrets.SecretsUnavailable):
+            secrets.unseal(damaged, "one")
     broken = sealed[:-6] + ("A" if sealed[-6] != "A" else "B") + sealed[-5:]
     with pytest.raises(secrets.SecretsUnavailable):
         secrets.unseal(broken, "one")

@@ -143,7 +143,7 @@ def test_what_was_typed_stays_when_it_cannot_be_used(acme, tomas, draft):
     assert answer.status_code == 422
     assert 'value="not an address"' in page
     assert 'value="other"' in page
-    assert "Enter a valid URL" in page
+    assert "no web address" in page
     assert "is empty" in page
     assert SECRET not in page
     assert provider_at(acme, draft).client_id == "countersign"

@@ -127,7 +127,7 @@ HARMLESS = {
     "agent.Proposal.digest": "of what was read",
     "agent.Recommendation.catalogue_digest": "of the catalogue",
     "agent.Review.digest": "of what was read",
-    "authz.Grant.expires_at": "",
+    "authz.PolicyVersion.digest": "of a policy",
     "evidence.LogKey.vkey": "public",
     "evidence.Payload.salt": "the tenant's own; proves the facts",
     "evidence.StagedEntry.salt": "the tenant's own; proves the facts",

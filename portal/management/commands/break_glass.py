@@ -3,12 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.urls import reverse
 
 from authz import emergency
 from authz.models import Emergency
+from portal.operating import invitation_link
 from tenants.actor import Actor
 from tenants.errors import Refused
 from tenants.scope import Scope, scope_of_host, tenant_scope
@@ -64,9 +63,8 @@ class Command(BaseCommand):
             case _:
                 if one.requester_id != by.id:
                     raise CommandError("only the operator who asked may enter")
-                path = reverse("invitation", args=[emergency.entry_secret(one, by=by)])
-                scheme = "https" if settings.HTTPS else "http"
-                return f"Works once, for you alone: {scheme}://{options['host']}{path}"
+                link = invitation_link(options["host"], emergency.entry_secret(one, by=by))
+                return f"Works once, for you alone: {link}"
 
     def _open(self) -> Emergency:
         found = emergency.open_emergencies().first()

@@ -1,7 +1,7 @@
 """The pages about policies, as tomas, tara, ada, iris and eve see them; no JavaScript needed."""
 
 import pytest
-from test_policy_versions import MFA, NOBODY, by, recorded
+from test_policy_versions import FROZEN, MFA, by, recorded
 
 from authz import in_force, people, policy_versions
 from authz.models import PolicyVersion
@@ -158,7 +158,7 @@ def test_taking_a_proposal_back(admins, waiting, sign_in):
 
 def test_an_outdated_proposal_offers_to_be_made_again(admins, waiting, sign_in):
     with tenant_scope(admins.scope):
-        other = policy_versions.propose(NOBODY, "x", by=by(admins, "tomas"))
+        other = policy_versions.propose(FROZEN, "x", by=by(admins, "tomas"))
         policy_versions.approve(other, other.digest, by=by(admins, "tara"))
 
     said = page(admins, sign_in, "tara", at(waiting))

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -120,6 +121,10 @@ class EvilProvider:
         if self.algorithm == "RS256":  # PyJWT would warn of a short key
             signature = self.key.sign(said.encode(), PKCS1v15(), SHA256())
             return f"{said}.{encoded(signature)}"
+        if self.algorithm == "ES256":  # PyJWT would want the curve that goes with it
+            r, s = decode_dss_signature(self.key.sign(said.encode(), ec.ECDSA(SHA256())))
+            size = (self.key.key_size + 7) // 8
+            return f"{said}.{encoded(r.to_bytes(size) + s.to_bytes(size))}"
         return jwt.PyJWS().encode(payload, self.key, algorithm=self.algorithm, headers=header)
 
     def token_answer(self):

@@ -33,8 +33,8 @@ def _free_port():
 
 
 def _node():
-    """The installer's own Node.js where the machine has none."""
-    return shutil.which("node", path=f"{os.environ['PATH']}{os.pathsep}{ROOT / '.tools' / 'bin'}")
+    """The installer's own Node.js if it had to bring one, otherwise the machine's."""
+    return shutil.which("node", path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
 class Certified:

@@ -324,7 +324,7 @@ LIES = [
     Lie("a key for encryption", NO_KEY, _keys(jwk(RSA, use="enc"))),
     Lie("a key for signing only", NO_KEY, _keys(jwk(RSA, use=None, key_ops=["sign"]))),
     Lie("a key for another algorithm", NO_KEY, _keys(jwk(RSA, alg="PS256"))),
-    Lie("a key of another curve", NO_KEY, _all(_keys(jwk(EC_384)), _signs(EC_256, "ES256"))),
+    Lie("a key of another curve", NO_KEY, _all(_keys(jwk(EC_384)), _signs(EC_384, "ES256"))),
     Lie("a key too short", NO_KEY, _all(_keys(jwk(RSA_SHORT)), _signs(RSA_SHORT))),
     Lie("a key without parts", NO_KEY, _keys({"kty": "RSA", "kid": "one"})),
     Lie("a key of odd parts", NO_KEY, _keys({"kty": "RSA", "kid": "one", "n": 5, "e": []})),

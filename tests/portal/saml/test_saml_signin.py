@@ -129,7 +129,7 @@ def test_a_whole_answer_may_be_signed_besides(sign):
     "changes",
     [
         {"not_before": timedelta(seconds=30)},
-        {"until": timedelta(seconds=-30)},
+        {"until": timedelta(seconds=-10)},
         {"not_before": None, "until": None},
         {"attributes": {}},
         {"format": None},

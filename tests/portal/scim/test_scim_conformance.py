@@ -47,3 +47,21 @@ class TestStorage(ScimStorageContract):
         return DirectoryStorage(
             directory.actor_of(client), f"http://{in_acme.host}/scim/v2", writes=True
         )
+
+    def test_an_update_that_changes_nothing_leaves_no_entry(
+        self, storage, in_acme, entries, user_type, group_type, user_model, group_model
+    ):
+        user = storage.create(user_type, user_model(user_name="ada"))
+        group = storage.create(
+            group_type,
+            group_model.model_validate({"displayName": "g", "members": [{"value": user.id}]}),
+        )
+        before = entries(in_acme)
+
+        versions = (
+            storage.update(user_type, storage.get(user_type, user.id)).meta.version,
+            storage.update(group_type, storage.get(group_type, group.id)).meta.version,
+        )
+
+        assert versions == (user.meta.version, group.meta.version)
+        assert entries(in_acme) == before
