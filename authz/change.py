@@ -47,7 +47,7 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
                 permission,
                 by=by,
                 on=facts.about,
-                facts={**facts, "reasons": decision.reasons},
+                facts={**facts, **decision.recorded},
                 phase=facts.phase,
                 outcome=facts.outcome,
                 policy=decision.policy,
@@ -57,7 +57,7 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
             f"{permission}.refused",
             by=by,
             on=on,
-            facts={"reasons": [str(refusal)]},
+            facts={**decision.recorded, "reasons": [str(refusal)]},
             outcome="denied",
             policy=decision.policy,
         )

@@ -1,7 +1,8 @@
 """Decides who may do what: decide() for doing, may() for showing buttons, visible() for lists."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -9,9 +10,12 @@ from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
+from authz import cedar
 from authz.errors import Denied
+from authz.in_force import active_policies
 from authz.models import Grant
 from authz.permissions import Permission
+from authz.policy_facts import RECORDED_AS, facts_of
 from authz.roles import (
     DIRECTORY,
     NOT_BY_REQUESTER,
@@ -44,6 +48,17 @@ class Decision:
     allowed: bool
     reasons: list[str]
     policy_digest: str = POLICY_DIGEST
+    # Of sensitive permissions: the policies that made it so, and what they were told.
+    policies: tuple[str, ...] = ()
+    policy_facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What the ledger keeps of it besides yes or no."""
+        said: dict[str, Any] = {"reasons": self.reasons}
+        if self.policy_facts:
+            said |= {"policies": list(self.policies), RECORDED_AS: self.policy_facts}
+        return said
 
     @property
     def policy(self) -> dict[str, str]:
@@ -75,17 +90,33 @@ def held_by(actor: Actor) -> list[Held]:
 
 
 def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
-    """Whether `by` may do `permission` to `on`. Denies unless a role allows it.
-
-    Relations between people and things, and tenants' own policies, are asked here, after the
-    roles and before the answer.
-    """
-    return _decide(by, permission, on, held_by(by))
+    """Whether `by` may do `permission` to `on`. Denies unless a role allows it and, for what is
+    sensitive, no policy of the platform or of the tenant forbids it."""
+    said = _decide(by, permission, on, held_by(by))
+    if permission not in cedar.SENSITIVE:
+        return said
+    facts = facts_of(by, on, rebac=said.allowed, now=timezone.now())
+    policies = active_policies()
+    said = replace(
+        said,
+        policy_digest=sha256(f"{POLICY_DIGEST}{policies.digest}".encode()).hexdigest(),
+        policy_facts=facts.recorded(),
+    )
+    if not said.allowed:
+        return said
+    judged = cedar.judge(permission, facts, policies)
+    return replace(
+        said,
+        allowed=judged.allowed,
+        reasons=said.reasons if judged.allowed else judged.reasons,
+        policies=judged.policies,
+    )
 
 
 def may(by: Actor, permission: Permission, on: Thing) -> bool:
     """decide() for showing or hiding a button; leaves nothing in the ledger."""
-    return decide(by, permission, on).allowed
+    # Circumstances are left to change(): whoever they stop should be told why.
+    return _decide(by, permission, on, held_by(by)).allowed
 
 
 def require(by: Actor, permission: Permission, on: Thing) -> None:
@@ -101,7 +132,7 @@ def refuse(by: Actor, on: Thing, decision: Decision) -> None:
         f"{decision.permission}.denied",
         by=by,
         on=on,
-        facts={"reasons": decision.reasons},
+        facts=decision.recorded,
         outcome="denied",
         policy=decision.policy,
     )
@@ -127,7 +158,10 @@ def visible[M: Model](
 
 
 def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]]:
-    """Every active person as (id, name, decision about them), allowed ones first."""
+    """Every active person as (id, name, decision about them), allowed ones first.
+
+    By roles and by who asked; policies also look at the sign-in, which is not there to look at.
+    """
     grants: dict[UUID, tuple[str, list[Held]]] = {}
     rows = Grant.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=timezone.now()),

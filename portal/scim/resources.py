@@ -1,6 +1,7 @@
 """From rows to SCIM resources, and from SCIM resources to what the directory said."""
 
 from collections.abc import Collection, Iterable
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -61,9 +62,7 @@ def group_resources(
         rows = DirectoryMember.objects.filter(group__in=groups)
         if among is not None:
             rows = rows.filter(person__in=among)
-        for group_id, person_id in rows.order_by("person__user_name_key").values_list(
-            "group_id", "person_id"
-        ):
+        for group_id, person_id in rows.order_by("person_id").values_list("group_id", "person_id"):
             found.setdefault(group_id, []).append(
                 {
                     "value": str(person_id),
@@ -135,20 +134,26 @@ def id_of(text: str) -> UUID | None:
 def _groups_of(
     people: Collection[DirectoryPerson], base_url: str
 ) -> dict[UUID, list[dict[str, str]]]:
-    groups: dict[UUID, list[dict[str, str]]] = {}
+    # Not joined: PostgreSQL takes the wrong way through the join right after a first sync, when
+    # it does not know yet how much there is, and then needs as long for it as for all the rest.
     ids = [person.pk for person in people]
-    rows = DirectoryMember.objects.filter(person__in=ids).order_by("group__display_name_key")
-    for person_id, group_id, name in rows.values_list(
-        "person_id", "group_id", "group__display_name"
-    ):
-        groups.setdefault(person_id, []).append(
-            {
-                "value": str(group_id),
-                "$ref": f"{base_url}/Groups/{group_id}",
-                "display": name,
-                "type": "direct",
-            }
-        )
+    rows = DirectoryMember.objects.filter(person__in=ids)
+    memberships = list(rows.values_list("person_id", "group_id"))
+    named = DirectoryGroup.objects.filter(pk__in={group_id for _, group_id in memberships})
+    names = dict(named.values_list("pk", "display_name"))
+    groups: dict[UUID, list[dict[str, str]]] = {}
+    for person_id, group_id in memberships:
+        if name := names.get(group_id):  # not gone since
+            groups.setdefault(person_id, []).append(
+                {
+                    "value": str(group_id),
+                    "$ref": f"{base_url}/Groups/{group_id}",
+                    "display": name,
+                    "type": "direct",
+                }
+            )
+    for told in groups.values():
+        told.sort(key=itemgetter("display", "value"))
     return groups
 
 

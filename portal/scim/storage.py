@@ -36,6 +36,7 @@ from portal.scim.resources import (
 from tenants.actor import Actor
 from tenants.models import DirectoryGroup, DirectoryMember, DirectoryPerson
 
+SHOWN = ("resource", "version", "created_at", "changed_at")  # what an answer is made of
 CHUNK = 500  # rows looked at together when a filter has to be evaluated here
 MODELS = {USER_TYPE.name: User, GROUP_TYPE.name: Group}
 
@@ -242,7 +243,8 @@ class _Found:
     def _rows(self, start: int, stop: int | None) -> list[Any]:
         # Ids first: sorting whole resources to leave most of them out takes five times as long.
         ids = self.rows.values("pk")[start:stop]
-        return list(rows_of(self.resource_type).filter(pk__in=ids).order_by(*self.order))
+        rows = rows_of(self.resource_type).filter(pk__in=ids).order_by(*self.order)
+        return list(rows.only(*SHOWN))
 
     def matching(self) -> Iterator[Resource[Any]]:
         """Every match, read in chunks, so that what does not match is let go of."""

@@ -14,7 +14,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from authz import identities, invitations, providers
 from authz.identities import Claimed, NotAdmitted
 from portal.signin.sessions import open_session
-from tenants.models import IdentityProvider, User
+from tenants.actor import Actor
+from tenants.models import IdentityProvider
 
 log = structlog.get_logger(__name__)
 
@@ -132,9 +133,10 @@ def safe_next(request: HttpRequest, wanted: str | None) -> str:
 def _finish_test(
     request: HttpRequest, provider: IdentityProvider, claimed: Claimed
 ) -> HttpResponse:
-    if not isinstance(request.user, User):
+    by: Actor | None = getattr(request, "actor", None)
+    if by is None:
         return turn_away(request, "the test was begun by somebody who is not signed in", provider)
-    providers.remember_test(provider, claimed, by=request.user.actor("page"))
+    providers.remember_test(provider, claimed, by=by)
     return redirect("signin-setup", provider.pk)
 
 

@@ -17,6 +17,7 @@ from authz.permissions import Permission
 from evidence.store import Missing
 from tenants.actor import system_actor
 from tenants.scope import tenants_with_work
+from tests.at_browser import JUST_NOW
 
 WRITTEN = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ def fields():
 def task(in_acme, repository, fields):
     ada = in_acme.people["ada"]
     return lifecycle.file_recommendation(
-        fields, repository=repository, owner=ada, by=ada.actor("page")
+        fields, repository=repository, owner=ada, by=ada.actor("page", signed_in=JUST_NOW)
     )
 
 
@@ -61,7 +62,7 @@ def _run(task, steps=99):
 
 
 def _by(company, name):
-    return company.people[name].actor("page")
+    return company.people[name].actor("page", signed_in=JUST_NOW)
 
 
 def _countersign(company, name, proposal, digest):
@@ -438,7 +439,7 @@ def test_bad_constraints_name_the_field_and_file_nothing(in_acme, repository, fi
             {**fields, "title": "", "must_haves": ["no such thing"]},
             repository=repository,
             owner=ada,
-            by=ada.actor("page"),
+            by=ada.actor("page", signed_in=JUST_NOW),
         )
 
     assert set(refused.value.errors) == {"title", "must_haves"}
@@ -447,10 +448,17 @@ def test_bad_constraints_name_the_field_and_file_nothing(in_acme, repository, fi
 
 def test_a_draft_is_kept_until_the_request_is_filed(in_acme, repository, fields):
     ada = in_acme.people["ada"]
-    lifecycle.save_draft({"title": "half"}, owner=ada, repository=repository, by=ada.actor("page"))
+    lifecycle.save_draft(
+        {"title": "half"},
+        owner=ada,
+        repository=repository,
+        by=ada.actor("page", signed_in=JUST_NOW),
+    )
     assert Draft.objects.get(user=ada).fields == {"title": "half"}
 
-    lifecycle.file_recommendation(fields, repository=repository, owner=ada, by=ada.actor("page"))
+    lifecycle.file_recommendation(
+        fields, repository=repository, owner=ada, by=ada.actor("page", signed_in=JUST_NOW)
+    )
 
     assert not Draft.objects.filter(user=ada).exists()
 

@@ -28,6 +28,7 @@ from evidence.models import Entry
 from tenants.actor import directory_actor, system_actor
 from tenants.models import Session, User
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 from tests.portal.standing import pack_of, proposal_of, repository_in, sealed, task_of
 
 DIFF = b"""diff --git a/docs/adr/one.md b/docs/adr/one.md
@@ -73,7 +74,7 @@ def stocked(company, word: str, entries: int) -> Stocked:
 def _fill(made: Stocked, entries: int) -> None:
     company, word, ids = made.company, made.word, made.ids
     tomas, bo, project = company.people["tomas"], company.people["bo"], company.project
-    by = tomas.actor("page")
+    by = tomas.actor("page", signed_in=JUST_NOW)
     asked_for = {"title": f"{word} portal"}
 
     repository = repository_in(project, word)

@@ -11,10 +11,11 @@ from authz.roles import ROLES, Role
 from tenants.actor import Actor, system_actor
 from tenants.models import Project
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 
 def _actor(company, name):
-    return company.people[name].actor("page")
+    return company.people[name].actor("page", signed_in=JUST_NOW)
 
 
 def test_a_permitted_change_leaves_one_entry(in_acme, entries):
@@ -103,7 +104,7 @@ def test_a_role_in_one_project_is_worth_nothing_in_another(in_acme):
 
 
 def test_nobody_from_elsewhere_holds_anything_here(acme, globex):
-    eve = globex.people["eve"].actor("page")
+    eve = globex.people["eve"].actor("page", signed_in=JUST_NOW)
 
     with tenant_scope(acme.scope):
         allowed = [p for p in Permission if decide(eve, p, acme.project).allowed]

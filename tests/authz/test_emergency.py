@@ -16,6 +16,7 @@ from authz.people import AsTenant
 from authz.permissions import Permission as P
 from tenants.models import Membership, Session, User
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 OLGA = emergency.operator_actor("olga@platform.example", "Olga")
 OSCAR = emergency.operator_actor("oscar@platform.example", "Oscar")
@@ -30,7 +31,7 @@ def _entered(company):
     """Olga's browser, let in by tomas."""
     with tenant_scope(company.scope):
         one = _asked()
-        emergency.approve(one, by=company.people["tomas"].actor("page"))
+        emergency.approve(one, by=company.people["tomas"].actor("page", signed_in=JUST_NOW))
         secret = emergency.entry_secret(one, by=OLGA)
     browser = Client(headers={"host": company.host})
     assert browser.post(f"/signin/invitation/{secret}/").status_code == 302
@@ -62,7 +63,7 @@ def test_an_operator_repairs_but_never_decides(acme):
 
     with tenant_scope(acme.scope):
         one.refresh_from_db()
-        olga = one.user.actor("page")
+        olga = one.user.actor("page", signed_in=JUST_NOW)
         tenant = AsTenant(acme.scope.tenant_id)
         assert may(olga, P.PROVIDER_CHANGE, tenant)
         for denied in (P.PROPOSAL_COUNTERSIGN, P.RECOMMENDATION_CREATE, P.PACK_EXPORT):
@@ -130,7 +131,7 @@ def test_when_the_time_is_over_nothing_is_left_of_it(acme, entries):
         one.refresh_from_db()
         one.user.grants.update(expires_at=past)
         Emergency.objects.filter(pk=one.pk).update(expires_at=past)
-        assert held_by(one.user.actor("page")) == []  # before any schedule ran
+        assert held_by(one.user.actor("page", signed_in=JUST_NOW)) == []  # before any schedule ran
         with pytest.raises(Conflict):
             emergency.entry_secret(one, by=OLGA)
 

@@ -13,6 +13,7 @@ from tenants.models import (
     Identity,
     Membership,
 )
+from tests.at_browser import JUST_NOW
 
 
 def _in_group(company, group, *names):
@@ -33,7 +34,7 @@ def _roles(company, name):
 
 
 def _by(company, name="tomas"):
-    return company.people[name].actor("page")
+    return company.people[name].actor("page", signed_in=JUST_NOW)
 
 
 def test_mapping_a_group_gives_its_members_the_roles_at_once(in_acme, entries):

@@ -7,6 +7,7 @@ from authz.identities import Claimed, NotAdmitted
 from authz.models import Grant
 from authz.roles import Role
 from tenants.models import DirectoryPerson, Identity, IdentityProvider, Membership, User
+from tests.at_browser import JUST_NOW
 
 ISSUER = "https://id.example"
 
@@ -100,7 +101,7 @@ def test_strangers_stay_out_unless_the_tenant_lets_them_in(in_acme, entries):
 
 
 def test_just_in_time_people_get_the_roles_of_their_groups(in_acme, entries):
-    by = in_acme.people["tomas"].actor("page")
+    by = in_acme.people["tomas"].actor("page", signed_in=JUST_NOW)
     groups.map_group("devs", [Role.DEVELOPER], project=in_acme.project, by=by)
     provider = _provider(create_people=True, groups_claim="groups")
 
@@ -135,14 +136,16 @@ def test_a_first_role_is_given_once(in_acme):
     user = identities.arrive(provider, zoe).user
     assert [grant.role for grant in user.grants.all()] == ["developer"]
 
-    people.change_roles(user, [], project=None, by=in_acme.people["tomas"].actor("page"))
+    people.change_roles(
+        user, [], project=None, by=in_acme.people["tomas"].actor("page", signed_in=JUST_NOW)
+    )
     identities.arrive(provider, zoe)
 
     assert not user.grants.exists()
 
 
 def test_roles_follow_the_groups_of_each_sign_in(in_acme):
-    by = in_acme.people["tomas"].actor("page")
+    by = in_acme.people["tomas"].actor("page", signed_in=JUST_NOW)
     groups.map_group("devs", [Role.DEVELOPER], project=None, by=by)
     groups.map_group("audit", [Role.AUDITOR], project=None, by=by)
     provider = _provider(groups_claim="groups")
@@ -196,7 +199,7 @@ def test_a_removed_member_who_comes_back_is_not_found_by_the_old_identity(in_acm
     bo = in_acme.people["bo"]
     Identity.objects.create(user=bo, issuer=ISSUER, subject="s-1")
 
-    people.remove(bo, by=in_acme.people["tomas"].actor("page"))
+    people.remove(bo, by=in_acme.people["tomas"].actor("page", signed_in=JUST_NOW))
 
     assert not Identity.objects.exists()
 

@@ -9,6 +9,7 @@ from authz.models import Grant
 from authz.permissions import Permission
 from authz.roles import Role
 from tenants.models import Membership, Session
+from tests.at_browser import JUST_NOW
 
 
 def _tenant(company):
@@ -16,7 +17,7 @@ def _tenant(company):
 
 
 def _actor(company, name):
-    return company.people[name].actor("page")
+    return company.people[name].actor("page", signed_in=JUST_NOW)
 
 
 def _admit(company, by, email="kim@example.com", roles=(Role.DEVELOPER,)):

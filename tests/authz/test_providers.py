@@ -14,6 +14,7 @@ from evidence.models import StagedEntry
 from tenants import secrets
 from tenants.models import Identity, IdentityProvider
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 OIDC = {
     "name": "Corporate",
@@ -24,7 +25,7 @@ OIDC = {
 
 
 def _by(company, name="tomas"):
-    return company.people[name].actor("page")
+    return company.people[name].actor("page", signed_in=JUST_NOW)
 
 
 def _draft(company, **more):

@@ -14,6 +14,7 @@ from authz.permissions import Permission as P
 from authz.roles import Role
 from tenants.models import Membership
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 
 def _as(company, secret):
@@ -23,7 +24,9 @@ def _as(company, secret):
 def _made(company, name, *scopes, days=30):
     user = company.people[name]
     with tenant_scope(company.scope):
-        return tokens.create_token(user, "for tests", scopes, days=days, by=user.actor("page"))
+        return tokens.create_token(
+            user, "for tests", scopes, days=days, by=user.actor("page", signed_in=JUST_NOW)
+        )
 
 
 def test_a_token_does_what_it_was_made_for_and_nothing_else(acme, entries):
@@ -66,7 +69,9 @@ def test_no_token_countersigns_or_runs_people(acme):
         for user, scope in ((ada, P.PROPOSAL_COUNTERSIGN), (tomas, P.MEMBER_ADMIT)):
             assert scope not in tokens.scopes_of(user)
             with pytest.raises(BadRequest) as refusal:
-                tokens.create_token(user, "x", [scope], days=1, by=user.actor("page"))
+                tokens.create_token(
+                    user, "x", [scope], days=1, by=user.actor("page", signed_in=JUST_NOW)
+                )
             assert "go beyond" in refusal.value.errors["scopes"]
 
 
@@ -76,7 +81,7 @@ def test_a_role_that_is_taken_away_is_missed_by_the_token_at_once(acme):
     assert iris.get("/api/v1/log/entries").status_code == 200
 
     with tenant_scope(acme.scope):
-        by = acme.people["tomas"].actor("page")
+        by = acme.people["tomas"].actor("page", signed_in=JUST_NOW)
         people.change_roles(acme.people["iris"], [Role.DEVELOPER], project=None, by=by)
 
     assert iris.get("/api/v1/log/entries").status_code == 403
@@ -90,14 +95,14 @@ def test_a_token_stops_at_once(acme, end):
 
     with tenant_scope(acme.scope):
         if end == "revoked":
-            tokens.revoke_token(token, by=bo.actor("page"))
+            tokens.revoke_token(token, by=bo.actor("page", signed_in=JUST_NOW))
         elif end == "expired":
             past = timezone.now() - timedelta(seconds=1)
             ApiToken.objects.filter(pk=token.pk).update(expires_at=past)
         elif end == "suspended":
             Membership.objects.filter(user=bo).update(state="suspended")
         else:
-            people.remove(bo, by=acme.people["tomas"].actor("page"))
+            people.remove(bo, by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
 
     answer = _as(acme, secret).get("/api/v1/me")
     assert answer.status_code == 401
@@ -133,17 +138,28 @@ def test_people_make_tokens_of_their_own_only(acme, entries):
 
     with tenant_scope(acme.scope):
         with pytest.raises(BadRequest):
-            tokens.create_token(bo, "x", [P.TASK_VIEW], days=1, by=tomas.actor("page"))
+            tokens.create_token(
+                bo, "x", [P.TASK_VIEW], days=1, by=tomas.actor("page", signed_in=JUST_NOW)
+            )
         service = tokens.add_service(
-            "CI runner", [Role.DEVELOPER], project=acme.project, by=tomas.actor("page")
+            "CI runner",
+            [Role.DEVELOPER],
+            project=acme.project,
+            by=tomas.actor("page", signed_in=JUST_NOW),
         )
         with pytest.raises(Denied):
-            tokens.create_token(service, "x", [P.TASK_VIEW], days=1, by=bo.actor("page"))
+            tokens.create_token(
+                service, "x", [P.TASK_VIEW], days=1, by=bo.actor("page", signed_in=JUST_NOW)
+            )
         token, secret = tokens.create_token(
-            service, "x", [P.RECOMMENDATION_CREATE], days=1, by=tomas.actor("page")
+            service,
+            "x",
+            [P.RECOMMENDATION_CREATE],
+            days=1,
+            by=tomas.actor("page", signed_in=JUST_NOW),
         )
         with pytest.raises(Denied):
-            tokens.revoke_token(token, by=bo.actor("page"))
+            tokens.revoke_token(token, by=bo.actor("page", signed_in=JUST_NOW))
 
     assert _as(acme, secret).get("/api/v1/me").json()["name"] == "CI runner"
     assert entries(acme)[-4:] == [
@@ -158,7 +174,10 @@ def test_a_service_is_a_robot_in_the_ledger_and_cannot_manage_people(acme):
     tomas = acme.people["tomas"]
     with tenant_scope(acme.scope):
         service = tokens.add_service(
-            "Provisioner", [Role.TENANT_ADMIN], project=None, by=tomas.actor("page")
+            "Provisioner",
+            [Role.TENANT_ADMIN],
+            project=None,
+            by=tomas.actor("page", signed_in=JUST_NOW),
         )
         robot = service.actor("api")
 
@@ -173,7 +192,7 @@ def test_an_agent_may_hold_a_token_within_its_own_few_rights(acme):
 
     with tenant_scope(acme.scope):
         agent = User.objects.get(kind=User.Kind.AGENT)
-        by = acme.people["tomas"].actor("page")
+        by = acme.people["tomas"].actor("page", signed_in=JUST_NOW)
         _, secret = tokens.create_token(agent, "worker", [P.TASK_VIEW], days=1, by=by)
         with pytest.raises(BadRequest):
             tokens.create_token(agent, "worker", [P.LEDGER_VIEW], days=1, by=by)
@@ -195,14 +214,14 @@ def test_a_token_that_makes_no_sense_is_refused_with_the_field(in_acme, name, da
     bo = in_acme.people["bo"]
 
     with pytest.raises(BadRequest) as refusal:
-        tokens.create_token(bo, name, scopes, days=days, by=bo.actor("page"))
+        tokens.create_token(bo, name, scopes, days=days, by=bo.actor("page", signed_in=JUST_NOW))
 
     assert list(refusal.value.errors) == [field]
     assert not ApiToken.objects.exists()
 
 
 def test_two_services_need_two_names(in_acme):
-    by = in_acme.people["tomas"].actor("page")
+    by = in_acme.people["tomas"].actor("page", signed_in=JUST_NOW)
     tokens.add_service("CI", [Role.DEVELOPER], project=None, by=by)
 
     with pytest.raises(Conflict):

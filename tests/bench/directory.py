@@ -19,13 +19,14 @@ def main() -> None:
     from authz.roles import Role
     from tenants.models import User
     from tenants.scope import scope_of_host, tenant_scope
+    from tests.at_browser import JUST_NOW
 
     host, count = sys.argv[1], int(sys.argv[2])
     scope = scope_of_host(host)
     assert scope is not None, host
     with tenant_scope(scope):
         _fill(count)
-        admin = User.objects.get(grants__role=Role.TENANT_ADMIN).actor("page")
+        admin = User.objects.get(grants__role=Role.TENANT_ADMIN).actor("page", signed_in=JUST_NOW)
         print(directory.add_client("Bench", by=admin)[1])
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.at_browser import JUST_NOW
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds; a story that takes longer hangs
 
@@ -119,7 +121,7 @@ def file_request() -> Callable[..., object]:
         person = company.people[name]
         fields = {**catalogue().examples[0], **other}
         return lifecycle.file_recommendation(
-            fields, repository=repository, owner=person, by=person.actor("page")
+            fields, repository=repository, owner=person, by=person.actor("page", signed_in=JUST_NOW)
         )
 
     return file

@@ -18,6 +18,7 @@ from tenants.models import (
     Membership,
 )
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "screenshots"
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture
 def told(acme):
     """A directory that told a group, went wrong once, switched Iris off."""
-    by = acme.people["tomas"].actor("page")
+    by = acme.people["tomas"].actor("page", signed_in=JUST_NOW)
     with tenant_scope(acme.scope):
         client, _, _ = directory.add_client("Entra ID", by=by)
         directory.remember_request(client, "GET", "/scim/v2/Users?startIndex=1&count=100", 200, "")
@@ -70,7 +71,9 @@ def _test_sign_in(company):
     )
     with tenant_scope(company.scope):
         provider = IdentityProvider.objects.get()
-        providers.remember_test(provider, claimed, by=company.people["tomas"].actor("page"))
+        providers.remember_test(
+            provider, claimed, by=company.people["tomas"].actor("page", signed_in=JUST_NOW)
+        )
     connections.close_all()
 
 

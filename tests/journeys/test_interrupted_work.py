@@ -11,6 +11,7 @@ from agent.models import Action, Proposal, Task
 from agent.places import forge_address, local_forge
 from deploy import embedded
 from evidence.models import Entry, StagedEntry
+from tests.at_browser import JUST_NOW
 from tests.conftest import HOME
 
 pytestmark = pytest.mark.timeout(400)
@@ -89,7 +90,7 @@ def test_a_full_disk_ends_the_task_with_a_reason_and_it_can_go_on_later(
     assert task.state == Task.State.FAILED
     assert "room" in task.reason
 
-    lifecycle.resume(task, by=in_acme.people["ada"].actor("page"))
+    lifecycle.resume(task, by=in_acme.people["ada"].actor("page", signed_in=JUST_NOW))
     workers.start("agent")
     until(lambda: _ended(task), "the end of the task")
 

@@ -10,6 +10,7 @@ from django.test import Client, override_settings
 
 from tenants.models import Session
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +123,7 @@ def test_whoever_is_removed_is_signed_out_at_once(acme, sign_in):
     assert bo.get("/").status_code == 200
 
     with tenant_scope(acme.scope):
-        people.remove(acme.people["bo"], by=acme.people["tomas"].actor("page"))
+        people.remove(acme.people["bo"], by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
 
     assert bo.get("/").status_code == 302
 

@@ -10,6 +10,7 @@ from agent import lifecycle
 from agent.models import Proposal, Repository, Task
 from authz.models import Grant
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 from tests.portal.standing import proposal_of, task_of
 
 
@@ -47,7 +48,9 @@ def test_what_was_decided_does_not_wait_any_more_but_has_changed(acme, sign_in):
     with tenant_scope(acme.scope):
         proposal = proposal_of(acme.people["bo"], acme.project)
         ada = acme.people["ada"]
-        lifecycle.countersign(proposal, proposal.digest, reviewer=ada, by=ada.actor("page"))
+        lifecycle.countersign(
+            proposal, proposal.digest, reviewer=ada, by=ada.actor("page", signed_in=JUST_NOW)
+        )
 
     page = sign_in(acme, "lin").get("/").content.decode()
 

@@ -12,6 +12,7 @@ from authz.models import ApiToken, Grant, GroupRole
 from authz.tokens import token_of
 from tenants.models import DirectoryClient, Identity, IdentityProvider, Session, User
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 API = "/api/v1"
 PROBLEM = "application/problem+json"
@@ -161,7 +162,7 @@ def test_a_provider_is_drafted_changed_and_removed_and_its_secret_never_shown(ac
 def test_a_tested_provider_is_switched_on_and_off(acme, tomas, known, entries):
     with tenant_scope(acme.scope):
         provider = IdentityProvider.objects.get()
-        by = acme.people["tomas"].actor("page")
+        by = acme.people["tomas"].actor("page", signed_in=JUST_NOW)
         providers.remember_test(provider, Claimed("https://id", "tomas"), by=by)
     path = f"/sign-in/providers/{known['provider']}"
 

@@ -15,6 +15,7 @@ from evidence import ledger as evidence_ledger
 from evidence.models import Entry, Payload
 from portal.pages import ledger
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 from tests.portal.standing import proposal_of, sealed
 
 
@@ -86,7 +87,7 @@ def test_filters_stand_in_the_address(acme, sign_in, query, actions):
 def test_a_run_is_found_by_its_short_name(acme, sign_in):
     with tenant_scope(acme.scope):
         proposal = proposal_of(acme.people["bo"], acme.project)
-        by = acme.people["iris"].actor("page")
+        by = acme.people["iris"].actor("page", signed_in=JUST_NOW)
         evidence_ledger.record("pack.download", by=by, on=proposal)
         sealed()
 
@@ -141,7 +142,7 @@ def test_a_name_cannot_become_a_formula_in_a_spreadsheet(acme, sign_in):
     with tenant_scope(acme.scope):
         bo = acme.people["bo"]
         bo.name = "=HYPERLINK(1)"
-        evidence_ledger.record("session.open", by=bo.actor("page"), on=bo)
+        evidence_ledger.record("session.open", by=bo.actor("page", signed_in=JUST_NOW), on=bo)
         sealed()
 
     answer = sign_in(acme, "iris").get("/audit/entries.csv?action=session.")

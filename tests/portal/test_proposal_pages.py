@@ -16,6 +16,7 @@ from portal.pages import proposals
 from portal.pages.markdown import front_matter, rendered
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 TABS = ["options", "options&layer=vector-search", "files", "diff", "checks", "evidence"]
 
@@ -41,7 +42,7 @@ def proposal(acme):
             },
             repository=repository,
             owner=bo,
-            by=bo.actor("page"),
+            by=bo.actor("page", signed_in=JUST_NOW),
         )
         while runner.advance(task.pk):
             pass

@@ -12,6 +12,7 @@ from authz.models import Grant
 from portal.signin.sessions import digest_of
 from tenants.models import IdentityProvider, Invitation, Membership, Session
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 
 def _session(company, name):
@@ -20,7 +21,7 @@ def _session(company, name):
 
 def _invited(company, name, **more):
     with tenant_scope(company.scope):
-        by = company.people["tomas"].actor("page")
+        by = company.people["tomas"].actor("page", signed_in=JUST_NOW)
         return invitations.invite(company.people[name], by=by, **more)
 
 
@@ -95,9 +96,13 @@ def test_one_ends_ones_own_sessions_but_nobody_elses(acme, sign_in, entries):
 
     with tenant_scope(acme.scope):
         with pytest.raises(Denied):
-            sessions.end_session(_session(acme, "ada"), by=acme.people["bo"].actor("page"), why="x")
+            sessions.end_session(
+                _session(acme, "ada"),
+                by=acme.people["bo"].actor("page", signed_in=JUST_NOW),
+                why="x",
+            )
         own = _session(acme, "bo")
-        sessions.end_session(own, by=acme.people["bo"].actor("page"), why="x")
+        sessions.end_session(own, by=acme.people["bo"].actor("page", signed_in=JUST_NOW), why="x")
 
     assert ada.get("/").status_code == 200
     assert bo.get("/").status_code == 302
@@ -108,7 +113,7 @@ def test_an_admin_ends_all_sessions_of_somebody(acme, sign_in):
     first, second = sign_in(acme, "bo"), sign_in(acme, "bo")
 
     with tenant_scope(acme.scope):
-        tomas = acme.people["tomas"].actor("page")
+        tomas = acme.people["tomas"].actor("page", signed_in=JUST_NOW)
         assert sessions.end_sessions_of(acme.people["bo"], by=tomas, why="lost laptop") == 2
 
     assert first.get("/").status_code == second.get("/").status_code == 302
@@ -191,9 +196,9 @@ def test_invitations_are_for_admins_to_make_and_for_people(acme, entries):
     from tenants.models import User
 
     with tenant_scope(acme.scope):
-        bo, tomas = acme.people["bo"], acme.people["tomas"].actor("page")
+        bo, tomas = acme.people["bo"], acme.people["tomas"].actor("page", signed_in=JUST_NOW)
         with pytest.raises(Denied):
-            invitations.invite(acme.people["ada"], by=bo.actor("page"))
+            invitations.invite(acme.people["ada"], by=bo.actor("page", signed_in=JUST_NOW))
         with pytest.raises(Conflict):
             invitations.invite(User.objects.get(kind="agent"), by=tomas)
         Membership.objects.filter(user=bo).update(state="suspended")
@@ -242,4 +247,4 @@ def test_roles_that_have_run_out_count_for_nothing(in_acme, sign_in):
     bo = in_acme.people["bo"]
     Grant.objects.filter(user=bo).update(expires_at=timezone.now() - timedelta(seconds=1))
 
-    assert held_by(bo.actor("page")) == []
+    assert held_by(bo.actor("page", signed_in=JUST_NOW)) == []

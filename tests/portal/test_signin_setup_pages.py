@@ -11,6 +11,7 @@ from authz.identities import Claimed
 from authz.roles import Role
 from tenants.models import Identity, IdentityProvider
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 SECRET = "a-secret-of-the-customer"
 OIDC = {
@@ -68,7 +69,9 @@ def came_back(company, address, claimed, by="tomas"):
     """As if `by` had done a test sign-in that brought `claimed` back."""
     provider = provider_at(company, address)
     with tenant_scope(company.scope):
-        providers.remember_test(provider, claimed, by=company.people[by].actor("page"))
+        providers.remember_test(
+            provider, claimed, by=company.people[by].actor("page", signed_in=JUST_NOW)
+        )
 
 
 @pytest.fixture
@@ -185,7 +188,7 @@ def test_a_test_sign_in_shows_what_came_whom_it_reaches_and_what_they_would_be(a
             "Engineering",
             [Role.DEVELOPER],
             project=acme.project,
-            by=acme.people["tomas"].actor("page"),
+            by=acme.people["tomas"].actor("page", signed_in=JUST_NOW),
         )
         Identity.objects.create(
             user=acme.people["lin"],
@@ -255,7 +258,7 @@ def test_the_test_of_another_admin_is_not_enough(acme, sign_in, tomas, draft):
             acme.people["iris"],
             [Role.TENANT_ADMIN],
             project=None,
-            by=acme.people["tomas"].actor("page"),
+            by=acme.people["tomas"].actor("page", signed_in=JUST_NOW),
         )
     came_back(acme, draft, claimed_by(acme, "tomas"))
     iris = sign_in(acme, "iris")

@@ -39,6 +39,7 @@ from tenants.models import (
     User,
 )
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 from tests.portal.standing import pack_of, proposal_of, sealed
 from tests.tenants.operators import as_role, manage
 
@@ -132,7 +133,10 @@ def test_files_and_repositories_are_gone_from_the_disk(busy):
 def test_no_personal_data_is_left_in_the_database_but_the_names_in_the_leaves(busy):
     with tenant_scope(busy.scope):
         ledger.record(
-            "test.note", by=busy.people["ada"].actor("page"), on=busy.project, facts={"a": 1}
+            "test.note",
+            by=busy.people["ada"].actor("page", signed_in=JUST_NOW),
+            on=busy.project,
+            facts={"a": 1},
         )
     _erase(busy)
 
@@ -241,7 +245,7 @@ def test_an_admin_of_the_tenant_cannot_erase_it(busy):
     with as_role("owner"):
         tenant = tenancy.tenant_called(busy.slug)
         with pytest.raises(Denied):
-            tenancy.erase_rows(tenant, by=busy.people["tomas"].actor("page"))
+            tenancy.erase_rows(tenant, by=busy.people["tomas"].actor("page", signed_in=JUST_NOW))
 
     after = _rows(busy)
     assert {**after, "evidence_stagedentry": 0} == {**before, "evidence_stagedentry": 0}
@@ -280,12 +284,17 @@ def leaver(acme):
         )
         invitations.invite(bo, by=BY)
         _, acme.token = create_token(
-            bo, "mine", [Permission.TASK_VIEW], days=1, by=bo.actor("page")
+            bo, "mine", [Permission.TASK_VIEW], days=1, by=bo.actor("page", signed_in=JUST_NOW)
         )
         proposal_of(bo, acme.project)
         Task.objects.update(cancel_asked_by="Bo Ek")
         # One entry about Bo by somebody else, one that names Bo in passing, one of Bo's own.
-        people.change_roles(bo, [Role.AUDITOR], project=None, by=acme.people["tomas"].actor("page"))
+        people.change_roles(
+            bo,
+            [Role.AUDITOR],
+            project=None,
+            by=acme.people["tomas"].actor("page", signed_in=JUST_NOW),
+        )
         ledger.record("test.names", by=BY, on=acme.project, facts={"told": ["Bo Ek", "Lin"]})
         ledger.record("test.mail", by=BY, on=acme.project, facts={"to": f"<{bo.email.upper()}>"})
         ledger.record("test.other", by=BY, on=acme.project, facts={"name": "Bob Ekman"})
@@ -294,7 +303,7 @@ def leaver(acme):
         )
         sealed()
         ledger.record("test.waits", by=BY, on=acme.project, facts={"name": "Bo Ek"})
-        people.remove(bo, by=acme.people["tomas"].actor("page"))
+        people.remove(bo, by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
     return acme
 
 

@@ -12,6 +12,7 @@ from evidence.jobs import seal_waiting
 from evidence.models import Entry, StagedEntry
 from tenants.jobs import HEADER
 from tenants.scope import scope_of_host, tenant_scope
+from tests.at_browser import JUST_NOW
 from tests.portal.standing import task_of
 from tests.tenants.operators import manage
 
@@ -135,7 +136,7 @@ def test_an_admin_of_the_tenant_may_not_suspend_it(acme):
     with as_role("owner"):
         tenant = tenancy.tenant_called(acme.slug)
         with pytest.raises(Denied):
-            tenancy.suspend(tenant, "", by=acme.people["tomas"].actor("page"))
+            tenancy.suspend(tenant, "", by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
 
     assert not scope_of_host(acme.host).suspended
     assert _last(acme)[0]["action"] == "tenant.suspend.denied"

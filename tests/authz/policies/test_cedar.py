@@ -19,6 +19,7 @@ from authz.permissions import Permission as P
 from authz.policy_facts import PolicyFacts, facts_of
 from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE
 from tenants.actor import ActorType, Door, SignedIn
+from tests.at_browser import JUST_NOW
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
 FINE = PolicyFacts(
@@ -456,7 +457,7 @@ thread.join()
 
 def test_facts_come_from_the_actor_the_thing_and_the_sign_in(in_acme):
     signed_in = SignedIn(NOON - timedelta(minutes=2), "oidc", ("pwd", "mfa"))
-    ada = replace(in_acme.people["ada"].actor("page"), signed_in=signed_in)
+    ada = replace(in_acme.people["ada"].actor("page", signed_in=JUST_NOW), signed_in=signed_in)
     requester, author = uuid4(), uuid4()
     thing = SimpleNamespace(
         _meta=SimpleNamespace(model_name="proposal"),

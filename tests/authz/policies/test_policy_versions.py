@@ -20,6 +20,7 @@ from evidence.models import Entry, Payload, StagedEntry
 from evidence.signing import FileKeys
 from tenants.actor import SignedIn, system_actor
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 MFA = """@id("second-factor")
 @reason("this takes a second factor")
@@ -53,7 +54,7 @@ def admins(in_acme):
 def by(company, name):
     """Somebody who signed in just now, with a second factor."""
     signed_in = SignedIn(timezone.now(), "oidc", ("pwd", "mfa"))
-    return replace(company.people[name].actor("page"), signed_in=signed_in)
+    return replace(company.people[name].actor("page", signed_in=JUST_NOW), signed_in=signed_in)
 
 
 def facts(company, **otherwise):

@@ -5,6 +5,8 @@ import secrets
 import pytest
 from evil_provider import SECRET, Server
 
+from tests.at_browser import JUST_NOW
+
 # What needs Django is imported late: this file may be read before the settings are there.
 
 REFUSED: list[str] = []  # names of lies that were refused as they should be
@@ -71,7 +73,7 @@ def connect():
                     "groups_claim": "groups",
                     **values,
                 },
-                by=company.people["tomas"].actor("page"),
+                by=company.people["tomas"].actor("page", signed_in=JUST_NOW),
             )
             IdentityProvider.objects.filter(pk=provider.pk).update(state="on")
             provider.refresh_from_db()

@@ -22,6 +22,7 @@ from authz import providers
 from portal.signin import oidc_provider
 from tenants.models import Identity, IdentityProvider, Session
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -236,7 +237,9 @@ def test_a_wrong_secret_is_refused_by_the_provider_and_named(acme, certified, si
         IdentityProvider.objects.update(state="draft")
         provider = IdentityProvider.objects.get()
         providers.change_provider(
-            provider, {"client_secret": "wrong"}, by=acme.people["tomas"].actor("page")
+            provider,
+            {"client_secret": "wrong"},
+            by=acme.people["tomas"].actor("page", signed_in=JUST_NOW),
         )
         IdentityProvider.objects.update(state="on")
 
@@ -260,7 +263,7 @@ def test_an_admin_tests_a_draft_and_switches_it_on(acme, certified, sign_in):
     with tenant_scope(acme.scope):
         provider.refresh_from_db()
         assert provider.tested_claims["email"] == f"tomas@{acme.slug}.example"
-        providers.switch_on(provider, by=acme.people["tomas"].actor("page"))
+        providers.switch_on(provider, by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
     again = sign_in(acme)
     assert _sign_in(again, PersonAtProvider("tomas"), acme).status_code == 302
     assert again.get("/").wsgi_request.user == acme.people["tomas"]

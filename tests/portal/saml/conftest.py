@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from saml_forge import Asked, Forge, encoded
 
+from tests.at_browser import JUST_NOW
+
 ATTACKS: list[str] = []  # names of attacks that were refused as they should be
 
 
@@ -43,7 +45,7 @@ class Sign:
             "certificates": forge.pair.certificate,
             "groups_claim": "groups",
         }
-        admin = company.people["tomas"].actor("page")
+        admin = company.people["tomas"].actor("page", signed_in=JUST_NOW)
         with self.pinned():
             self.provider = providers.draft_provider("saml", values, by=admin)
             IdentityProvider.objects.filter(pk=self.provider.pk).update(state="on")

@@ -26,6 +26,7 @@ from saml_forge import (
 )
 
 from portal import limits
+from tests.at_browser import JUST_NOW
 
 Make = Callable[[Forge, Asked], Any]
 
@@ -732,7 +733,7 @@ def test_an_answer_of_one_provider_is_none_to_a_question_to_another(sign, refuse
                 "sso_url": "https://second.example/sso",
                 "certificates": sign.forge.pair.certificate,
             },
-            by=sign.company.people["tomas"].actor("page"),
+            by=sign.company.people["tomas"].actor("page", signed_in=JUST_NOW),
         )
     elsewhere = Asked(
         asked.acs.replace(str(sign.provider.pk), str(other.pk)),

@@ -19,6 +19,7 @@ from authz import providers
 from authz.metadata import read_metadata
 from tenants.models import IdentityProvider, Session
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -108,7 +109,7 @@ class Connected:
                     "link_by_email": True,
                     **read_metadata(samlp.metadata()),
                 },
-                by=company.people["tomas"].actor("page"),
+                by=company.people["tomas"].actor("page", signed_in=JUST_NOW),
             )
         here = f"{base}/signin/saml/{self.provider.pk}"
         samlp.know(
@@ -156,7 +157,7 @@ def test_a_provider_is_connected_tested_and_switched_on(acme, connected, sign_in
         provider = IdentityProvider.objects.get(pk=connected.provider.pk)
         assert provider.tested_claims["groups"] == ["builders", "readers"]
         assert provider.tested_claims["email"] == acme.people["tomas"].email
-        providers.switch_on(provider, by=acme.people["tomas"].actor("page"))
+        providers.switch_on(provider, by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
     answer = connected.sign_in(ada, "ada", "a-1")
 
     assert (answer.status_code, answer["Location"]) == (302, "/"), answer.content.decode()

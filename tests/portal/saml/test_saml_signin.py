@@ -17,6 +17,7 @@ from saml_forge import EMAIL, Asked, KeyPair, encoded
 from authz import certificates, providers
 from authz.errors import BadRequest, Conflict
 from tenants.models import IdentityProvider, Session
+from tests.at_browser import JUST_NOW
 
 MD = "{urn:oasis:names:tc:SAML:2.0:metadata}"
 
@@ -275,7 +276,7 @@ def test_each_provider_gets_a_key_of_its_own_that_is_kept_sealed(sign):
                 "signing_key": given.key,
                 "signing_certificate": given.certificate,
             },
-            by=sign.company.people["tomas"].actor("page"),
+            by=sign.company.people["tomas"].actor("page", signed_in=JUST_NOW),
         )
         first = IdentityProvider.objects.get(pk=sign.provider.pk)
         keys = [providers.secret_of(one, "signing_key") for one in (first, other)]
@@ -303,7 +304,7 @@ def test_each_provider_gets_a_key_of_its_own_that_is_kept_sealed(sign):
     ],
 )
 def test_what_is_no_good_certificate_cannot_be_stored(sign, pasted, said):
-    admin = sign.company.people["tomas"].actor("page")
+    admin = sign.company.people["tomas"].actor("page", signed_in=JUST_NOW)
     with sign.pinned(), pytest.raises(BadRequest) as refusal:
         providers.draft_provider("saml", {"name": "x", "certificates": pasted}, by=admin)
 
@@ -312,7 +313,7 @@ def test_what_is_no_good_certificate_cannot_be_stored(sign, pasted, said):
 
 def test_the_certificates_of_a_provider_in_use_change_one_by_one(sign):
     """A second draft would have other addresses, which the provider does not know."""
-    admin = sign.company.people["tomas"].actor("page")
+    admin = sign.company.people["tomas"].actor("page", signed_in=JUST_NOW)
     old, new = sign.forge.pair.certificate, KeyPair.new().certificate
 
     def store(pasted, **more):

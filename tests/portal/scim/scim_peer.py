@@ -9,6 +9,7 @@ from django.test import Client
 from authz import directory
 from tenants.models import DirectoryClient
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -59,5 +60,7 @@ class Directory:
 
 def let_in(company, name: str = "Entra ID") -> Directory:
     with tenant_scope(company.scope):
-        made = directory.add_client(name, by=company.people["tomas"].actor("page"))
+        made = directory.add_client(
+            name, by=company.people["tomas"].actor("page", signed_in=JUST_NOW)
+        )
     return Directory(company, *made)

@@ -11,6 +11,7 @@ from authz.models import Grant
 from authz.roles import Role
 from tenants.models import DirectoryMember, DirectoryPerson, Session, User
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 ACTIVE, SUSPENDED, REMOVED = "active", "suspended", "removed"
 
@@ -32,7 +33,7 @@ def map_group(company, group, *roles, project=False):
             group,
             roles,
             project=company.project if project else None,
-            by=company.people["tomas"].actor("page"),
+            by=company.people["tomas"].actor("page", signed_in=JUST_NOW),
         )
 
 
@@ -156,7 +157,7 @@ def test_whoever_is_switched_off_has_no_use_of_their_tokens(entra, acme):
     bo = acme.people["bo"]
     with tenant_scope(acme.scope):
         _, secret = tokens.create_token(
-            bo, "export", [Permission.TASK_VIEW], days=1, by=bo.actor("page")
+            bo, "export", [Permission.TASK_VIEW], days=1, by=bo.actor("page", signed_in=JUST_NOW)
         )
     person = entra.add(bo.email)
     browser = entra.http
@@ -185,7 +186,7 @@ def test_other_news_of_somebody_whom_an_admin_removed_do_not_bring_them_back(ent
 
     person = entra.add(acme.people["bo"].email)
     with tenant_scope(acme.scope):
-        people.remove(acme.people["bo"], by=acme.people["tomas"].actor("page"))
+        people.remove(acme.people["bo"], by=acme.people["tomas"].actor("page", signed_in=JUST_NOW))
 
     entra.patch(f"/Users/{person['id']}", {"op": "replace", "path": "title", "value": "Lead"})
 

@@ -8,6 +8,8 @@ from scim2_client.engines.wsgi import WSGISCIMClient
 from scim2_server.testing import ScimStorageContract
 from scim2_tester import Status, check_server
 
+from tests.at_browser import JUST_NOW
+
 
 def test_scim2_tester_finds_nothing_wrong(entra, capsys):
     client = WSGISCIMClient(
@@ -43,7 +45,9 @@ class TestStorage(ScimStorageContract):
         from authz import directory
         from portal.scim.storage import DirectoryStorage
 
-        client, _, _ = directory.add_client("Entra ID", by=in_acme.people["tomas"].actor("page"))
+        client, _, _ = directory.add_client(
+            "Entra ID", by=in_acme.people["tomas"].actor("page", signed_in=JUST_NOW)
+        )
         return DirectoryStorage(
             directory.actor_of(client), f"http://{in_acme.host}/scim/v2", writes=True
         )

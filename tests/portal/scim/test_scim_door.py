@@ -12,6 +12,7 @@ from authz import directory
 from authz.errors import BadRequest, Conflict, Denied
 from tenants.models import DirectoryClient, DirectoryRequest
 from tenants.scope import tenant_scope
+from tests.at_browser import JUST_NOW
 
 
 def access(entra, **also):
@@ -36,7 +37,7 @@ def requests_of(entra, only_problems=False):
 
 
 def by_tomas(company):
-    return company.people["tomas"].actor("page")
+    return company.people["tomas"].actor("page", signed_in=JUST_NOW)
 
 
 def test_secrets_are_shown_once_and_kept_as_digests(entra, acme, facts):
@@ -56,7 +57,7 @@ def test_secrets_are_shown_once_and_kept_as_digests(entra, acme, facts):
 def test_only_an_admin_lets_a_directory_in_and_a_name_is_needed(in_acme, entries):
     for name in ("ada", "bo"):
         with pytest.raises(Denied):
-            directory.add_client("Entra", by=in_acme.people[name].actor("page"))
+            directory.add_client("Entra", by=in_acme.people[name].actor("page", signed_in=JUST_NOW))
     for wrong in ("  ", "x" * 101):
         with pytest.raises(BadRequest):
             directory.add_client(wrong, by=by_tomas(in_acme))
