@@ -10,8 +10,8 @@ from agent import dossier, runner, upkeep
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from evidence.signing import FileKeys
-from tenants.jobs import TenantlessJob
-from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
+from tenants.jobs import TenantlessJob, for_each_tenant
+from tenants.scope import current
 
 # What may be different the next time. Nothing else is tried again.
 PASSING = (OperationalError, InterfaceError, ForgeUnavailable)
@@ -35,17 +35,18 @@ def advance_task(task_id: str) -> None:
 @shared_task(base=TenantlessJob)
 def resume_stalled() -> None:
     """Queue again what is not finished and nobody has touched for a while."""
-    for tenant_id in tenants_with_work("stalled"):
-        scope = scope_of_tenant(tenant_id)
-        if scope.suspended:
-            continue
-        with tenant_scope(scope):
-            for task_id in upkeep.stalled_tasks():
-                advance_task.delay(str(task_id))
-            for pack_id in upkeep.stalled_packs():
-                build_pack.delay(str(pack_id))
-            for proposal_id in upkeep.unsent_reviews():
-                publish_review.delay(str(proposal_id))
+    for_each_tenant("stalled", _resume)
+
+
+def _resume() -> None:
+    if current().suspended:
+        return
+    for task_id in upkeep.stalled_tasks():
+        advance_task.delay(str(task_id))
+    for pack_id in upkeep.stalled_packs():
+        build_pack.delay(str(pack_id))
+    for proposal_id in upkeep.unsent_reviews():
+        publish_review.delay(str(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

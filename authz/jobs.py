@@ -4,9 +4,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from authz import emergency
-from tenants.jobs import TenantlessJob
+from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.models import Replay, Session
-from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
 
 
 @shared_task(base=TenantlessJob)
@@ -15,8 +14,10 @@ def tidy() -> None:
 
     Those count for nothing already, so forgetting them is no change that anybody could notice.
     """
-    for tenant_id in tenants_with_work("untidy"):
-        with tenant_scope(scope_of_tenant(tenant_id)):
-            emergency.end_what_is_over()
-            Session.objects.filter(expire_date__lt=timezone.now()).delete()
-            Replay.objects.filter(expires_at__lt=timezone.now()).delete()
+    for_each_tenant("untidy", _tidy)
+
+
+def _tidy() -> None:
+    emergency.end_what_is_over()
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+    Replay.objects.filter(expires_at__lt=timezone.now()).delete()

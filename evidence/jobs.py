@@ -5,8 +5,7 @@ from django.conf import settings
 
 from evidence import ledger
 from evidence.signing import FileKeys
-from tenants.jobs import TenantlessJob
-from tenants.scope import scope_of_tenant, tenant_scope, tenants_with_work
+from tenants.jobs import TenantlessJob, for_each_tenant
 
 
 @shared_task(base=TenantlessJob)
@@ -15,6 +14,4 @@ def seal_waiting() -> None:
     if settings.KEYS_DIR is None:
         raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
     keys = FileKeys(settings.KEYS_DIR)
-    for tenant_id in tenants_with_work("unsealed"):
-        with tenant_scope(scope_of_tenant(tenant_id)):
-            ledger.seal(keys)
+    for_each_tenant("unsealed", lambda: ledger.seal(keys))

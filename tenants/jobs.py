@@ -1,13 +1,14 @@
 """Carries the pinned tenant from whoever queues a job to the worker that runs it."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from celery import Task, signals
 
 from tenants.errors import NoTenant
-from tenants.scope import pinned, scope_of_tenant, tenant_scope
+from tenants.scope import pinned, scope_of_tenant, tenant_scope, tenants_with_work
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,24 @@ class TenantJob(Task):  # type: ignore[type-arg]
             return None
         with tenant_scope(scope):
             return super().__call__(*args, **kwargs)
+
+
+def for_each_tenant(kind: str, work: Callable[[], object]) -> None:
+    """Run `work` inside the scope of every tenant with work of that kind (tenants_with_work()).
+
+    One tenant's trouble, such as a lost key, keeps none of the others waiting; what went wrong is
+    raised at the end, as an ExceptionGroup with a note for each tenant.
+    """
+    troubles: list[Exception] = []
+    for tenant_id in tenants_with_work(kind):
+        try:
+            with tenant_scope(scope_of_tenant(tenant_id)):
+                work()
+        except Exception as trouble:  # noqa: BLE001  # raised again below
+            trouble.add_note(f"tenant {tenant_id}")
+            troubles.append(trouble)
+    if troubles:
+        raise ExceptionGroup(f"{kind}: {len(troubles)} tenants could not be served", troubles)
 
 
 class TenantlessJob(Task):  # type: ignore[type-arg]

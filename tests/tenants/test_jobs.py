@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from portal.celery import app
+from tenants.actor import system_actor
 from tenants.errors import NoTenant
 from tenants.jobs import HEADER, TenantJob
 from tenants.scope import current, tenant_scope
@@ -41,6 +42,35 @@ def _run_for(tenant_id):
 
 def test_a_job_runs_in_the_scope_of_the_tenant_on_its_header(acme):
     assert _run_for(acme.scope.tenant_id) == acme.slug
+
+
+def test_one_tenants_lost_key_keeps_no_other_tenant_waiting(acme, globex):
+    from django.conf import settings
+
+    from evidence import ledger
+    from evidence.jobs import seal_waiting
+    from evidence.models import StagedEntry
+    from evidence.signing import FileKeys
+
+    first, second = sorted((acme, globex), key=lambda company: company.scope.tenant_id)
+    for company in (first, second):
+        with tenant_scope(company.scope):
+            ledger.seal(FileKeys(settings.KEYS_DIR))
+            ledger.record("test.note", by=system_actor("test", "cli"), on=company.project)
+    key = settings.KEYS_DIR / f"{first.scope.tenant_id}.pem"
+    kept = key.read_bytes()
+    key.unlink()
+
+    with pytest.raises(ExceptionGroup) as troubles:
+        seal_waiting()
+
+    notes = [note for trouble in troubles.value.exceptions for note in trouble.__notes__]
+    assert f"tenant {first.scope.tenant_id}" in notes
+    key.write_bytes(kept)
+    with tenant_scope(first.scope):
+        assert StagedEntry.objects.exists()
+    with tenant_scope(second.scope):
+        assert not StagedEntry.objects.exists()
 
 
 def test_a_job_without_a_tenant_does_not_run():
