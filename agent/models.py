@@ -287,6 +287,11 @@ class Proposal(TenantScoped):
         return self.task_id
 
     @property
+    def diff_lines(self) -> int:
+        """Lines added and removed, which policies may look at."""
+        return self.lines_added + self.lines_removed
+
+    @property
     def requester_id(self) -> uuid.UUID:
         return self.task.owner_id
 

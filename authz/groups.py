@@ -1,6 +1,6 @@
 """What groups of the customer's directory mean here: which roles their members hold."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -61,7 +61,37 @@ def regrant(user: User, groups: Iterable[str], teller: Teller) -> dict[str, Any]
     Only inside of a change(). Returns the facts for its entry: roles before and after, or
     nothing when they stay the same. Roles given by hand are left alone.
     """
-    return _replace(user, meaning(groups), teller)
+    return regrant_all({user.pk: groups}, teller).get(user.pk, {})
+
+
+def regrant_all(told: Mapping[UUID, Iterable[str]], teller: Teller) -> dict[UUID, dict[str, Any]]:
+    """As regrant(), for many at once: groups of each account -> facts of those who changed."""
+    means = _meanings()
+    rows = Grant.objects.filter(user__in=list(told), source=teller)
+    held: dict[UUID, dict[Wanted, UUID]] = {}
+    for grant_id, user_id, role, place in rows.values_list("pk", "user_id", "role", "project_id"):
+        held.setdefault(user_id, {})[Role(role), place] = grant_id
+    changed: dict[UUID, dict[str, Any]] = {}
+    taken: list[UUID] = []
+    given: list[Grant] = []
+    for user_id, groups in told.items():
+        before = held.get(user_id, {})
+        after = {wanted for group in groups for wanted in means.get(group, ())}
+        if before.keys() == after:
+            continue
+        taken += [grant_id for wanted, grant_id in before.items() if wanted not in after]
+        given += [
+            Grant(user_id=user_id, role=role, project_id=place, source=teller)
+            for role, place in after - before.keys()
+        ]
+        changed[user_id] = {
+            "before": _said(set(before)),
+            "after": _said(after),
+            "told_by": teller,
+        }
+    Grant.objects.filter(pk__in=taken).delete()
+    Grant.objects.bulk_create(given, batch_size=1000)
+    return changed
 
 
 def map_group(group: str, roles: Iterable[Role], *, project: Project | None, by: Actor) -> None:
@@ -83,9 +113,9 @@ def map_group(group: str, roles: Iterable[Role], *, project: Project | None, by:
         held.delete()
         for role in wanted:
             GroupRole.objects.create(group=group, role=role, project=project)
-        for teller, user_id, groups in _told():
-            if group in groups:
-                _replace(User.objects.get(pk=user_id), meaning(groups), teller)
+        told = [each for each in _told() if group in each[2]]
+        for teller in TELLERS:
+            regrant_all({who: groups for by_whom, who, groups in told if by_whom == teller}, teller)
         keep_an_admin()
         facts.update(
             group=group,
@@ -136,36 +166,38 @@ def _check(group: str, roles: list[Role], project: Project | None) -> None:
 
 def _effects(group: str, roles: list[Role], project: Project | None) -> list[Effect]:
     place = project.pk if project else None
+    means = _meanings()
+    # What the group means elsewhere stays; what it means here is what is asked about.
+    elsewhere = {(role, at) for role, at in means.get(group, ()) if at != place}
+    means[group] = elsewhere | {(role, place) for role in roles}
+    told = [each for each in _told() if group in each[2]]
+    concerned = {user_id for _, user_id, _ in told}
+    held: dict[tuple[UUID, str], set[Wanted]] = {}
+    rows = Grant.objects.filter(user__in=concerned)
+    for user_id, source, role, at in rows.values_list("user_id", "source", "role", "project_id"):
+        by = source if source in TELLERS else "others"
+        held.setdefault((user_id, by), set()).add((Role(role), at))
     found: dict[UUID, tuple[set[Wanted], set[Wanted]]] = {}
-    others: dict[UUID, set[Wanted]] = {}
-    for teller, user_id, groups in _told():
-        if group in groups:
-            rest = {
-                (Role(role), at)
-                for role, at in GroupRole.objects.filter(group__in=groups)
-                .exclude(group=group, project=project)
-                .values_list("role", "project_id")
-            }
-            before = set(_held(user_id, teller))
-            after = rest | {(role, place) for role in roles}
-            earlier = found.setdefault(user_id, (set(), set()))
-            found[user_id] = (earlier[0] | before, earlier[1] | after)
-    for user_id in found:
-        others[user_id] = {
-            (Role(role), at)
-            for role, at in Grant.objects.filter(user_id=user_id)
-            .exclude(source__in=TELLERS)
-            .values_list("role", "project_id")
-        }
-    people = User.objects.filter(pk__in=found).order_by("name")
+    for teller, user_id, groups in told:
+        before, after = found.setdefault(user_id, (set(), set()))
+        before |= held.get((user_id, teller), set())
+        after |= {wanted for each in groups for wanted in means.get(each, ())}
     effects = []
-    for user in people:
+    for user in User.objects.filter(pk__in=concerned).order_by("name"):
         before, after = found[user.pk]
-        gains = sorted(after - before - others[user.pk], key=str)
-        loses = sorted(before - after - others[user.pk], key=str)
+        others = held.get((user.pk, "others"), set())
+        gains = sorted(after - before - others, key=str)
+        loses = sorted(before - after - others, key=str)
         if gains or loses:
             effects.append(Effect(user, gains, loses))
     return effects
+
+
+def _meanings() -> dict[str, set[Wanted]]:
+    means: dict[str, set[Wanted]] = {}
+    for group, role, place in GroupRole.objects.values_list("group", "role", "project_id"):
+        means.setdefault(group, set()).add((Role(role), place))
+    return means
 
 
 def _told() -> list[tuple[Teller, UUID, list[str]]]:
@@ -180,22 +212,6 @@ def _told() -> list[tuple[Teller, UUID, list[str]]]:
     for user_id, groups in claimed:
         told.setdefault(("sso", user_id), set()).update(groups)
     return [(teller, user_id, sorted(groups)) for (teller, user_id), groups in told.items()]
-
-
-def _held(user_id: UUID, teller: Teller) -> list[Wanted]:
-    rows = Grant.objects.filter(user_id=user_id, source=teller).values_list("role", "project_id")
-    return [(Role(role), project_id) for role, project_id in rows]
-
-
-def _replace(user: User, wanted: set[Wanted], teller: Teller) -> dict[str, Any]:
-    held = set(_held(user.pk, teller))
-    if held == wanted:
-        return {}
-    for role, project_id in held - wanted:
-        Grant.objects.filter(user=user, role=role, project_id=project_id, source=teller).delete()
-    for role, project_id in wanted - held:
-        Grant.objects.create(user=user, role=role, project_id=project_id, source=teller)
-    return {"before": _said(held), "after": _said(wanted), "told_by": teller}
 
 
 def _said(roles: set[Wanted]) -> list[str]:

@@ -375,22 +375,21 @@ def _regrant(people: Iterable[UUID], names: set[str], facts: Facts) -> None:
     """Bring the roles of `people` up to date after groups called `names` have changed."""
     if not people or not GroupRole.objects.filter(group__in=names).exists():
         return
-    users = (
-        User.objects.filter(directory_person__in=people)
-        .exclude(membership__state=Membership.State.REMOVED)
-        .order_by("email")
+    users = User.objects.filter(directory_person__in=people).exclude(
+        membership__state=Membership.State.REMOVED
     )
-    told: dict[UUID, set[str]] = {}
+    emails = dict(users.order_by("email").values_list("pk", "email"))
+    told: dict[UUID, set[str]] = {user_id: set() for user_id in emails}
     for user_id, group in DirectoryMember.objects.filter(person__in=people).values_list(
         "person__user_id", "group__display_name"
     ):
-        told.setdefault(user_id, set()).add(group)
-    changed = {}
-    for user in users:
-        if roles := groups.regrant(user, told.get(user.pk, ()), "directory"):
-            changed[user.email] = {"before": roles["before"], "after": roles["after"]}
-    if changed:
-        facts["roles"] = dict(list(changed.items())[:NAMED])
+        if user_id in told:
+            told[user_id].add(group)
+    if changed := groups.regrant_all(told, "directory"):
+        facts["roles"] = {
+            emails[user_id]: {"before": roles["before"], "after": roles["after"]}
+            for user_id, roles in list(changed.items())[:NAMED]
+        }
         facts["roles_changed"] = len(changed)
         _note_missing_admin(facts)
 

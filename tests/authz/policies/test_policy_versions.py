@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
@@ -375,11 +376,11 @@ def recorded(company, action, outcome="ok", **otherwise):
     )
 
 
-def test_hindsight_tells_what_other_rules_would_have_stopped_and_let_through(admins, tmp_path):
+def test_hindsight_tells_what_other_rules_would_have_stopped_and_let_through(admins):
     skipped = hindsight(cedar.platform()).untried  # how the company came about
     recorded(admins, "role.change")
     recorded(admins, "role.change", mfa=True)
-    ledger.seal(FileKeys(tmp_path))
+    ledger.seal(FileKeys(settings.KEYS_DIR))
     recorded(admins, "provider.change")
     recorded(admins, "provider.change.refused")
     recorded(admins, "pack.export")
@@ -405,7 +406,7 @@ def test_hindsight_tells_what_other_rules_would_have_stopped_and_let_through(adm
     ]
 
 
-def test_hindsight_says_what_it_cannot_know(admins, tmp_path):
+def test_hindsight_says_what_it_cannot_know(admins):
     before = hindsight(cedar.platform()).untried
     recorded(admins, "role.change")
     ledger.record(
@@ -414,7 +415,7 @@ def test_hindsight_says_what_it_cannot_know(admins, tmp_path):
         on=people.AsTenant(admins.scope.tenant_id),
         facts={"reasons": ["x"]},
     )
-    ledger.seal(FileKeys(tmp_path))
+    ledger.seal(FileKeys(settings.KEYS_DIR))
     assert (hindsight(cedar.platform()).tried, hindsight(cedar.platform()).untried) == (
         1,
         before + 1,

@@ -29,6 +29,7 @@ from oidc_browser import begin, come_back, last_entry, sessions_of
 from redis.exceptions import RedisError
 
 from authz import providers
+from portal import limits
 from portal.signin import journey
 from tenants.models import Identity, User
 from tenants.scope import tenant_scope
@@ -838,7 +839,8 @@ def test_what_a_provider_says_of_an_error_is_on_record_and_not_on_the_page(
     assert len(said) == 200
 
 
-def test_sign_ins_that_nobody_began_are_limited(acme, evil, connected, sign_in):
+def test_sign_ins_that_nobody_began_are_limited(acme, evil, connected, sign_in, monkeypatch):
+    monkeypatch.setitem(limits.ALLOWED, "signin", limits.parse("30/minute"))
     browser = sign_in(acme)
 
     answers = [

@@ -673,7 +673,7 @@ def test_an_assertion_for_one_tenant_is_worth_nothing_at_another(
     sign, globex, forge, refused_attack
 ):
     """Both have the same provider; eve hands in at globex what it made for acme."""
-    from conftest import Sign
+    Sign = type(sign)
 
     theirs = Sign(globex, forge)
     at_acme, at_globex = sign.ask(), theirs.ask()
@@ -689,7 +689,7 @@ def test_an_assertion_for_one_tenant_is_worth_nothing_at_another(
 
 
 def test_a_used_assertion_is_not_taken_at_another_tenant(sign, globex, forge, refused_attack):
-    from conftest import Sign
+    Sign = type(sign)
 
     sign.change(idp_initiated=True)
     theirs = Sign(globex, forge)
@@ -703,7 +703,7 @@ def test_a_used_assertion_is_not_taken_at_another_tenant(sign, globex, forge, re
 
 
 def test_another_tenants_provider_is_not_there(sign, globex, forge, refused_attack):
-    from conftest import Sign
+    Sign = type(sign)
 
     theirs = Sign(globex, forge)
     asked = sign.ask()

@@ -233,7 +233,7 @@ def test_a_request_works_once(sign, refused_attack):
 
 
 def test_another_tenants_sessions_stay(sign, globex, forge, refused_attack):
-    from conftest import Sign
+    Sign = type(sign)
 
     theirs = Sign(globex, forge)
     asked = sign.ask()

@@ -281,6 +281,8 @@ MALFORMED = [
     ("GET", "/Users?sortBy=nothing", None),
     ("GET", "/Users?startIndex=x", None),
     ("GET", "/Users?count=99999999999999999999999", None),
+    ("GET", "/Users?startIndex=99999999999999999999999", None),
+    ("GET", "/Users?startIndex=9223372036854775807&count=5", None),
     ("GET", "/Users/not-an-id", None),
     ("GET", "/Users/{group}", None),
     ("GET", "/Nothing", None),
@@ -300,7 +302,8 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(entra, method, path,
 
     answer = entra.ask(method, path, body)
 
-    assert answer.status_code in {400, 404, 405, 501} or "count=9" in path
+    # A page beyond the last one is empty, however far beyond.
+    assert answer.status_code in {400, 404, 405, 501} or "=9" in path
     if answer.status_code >= 400:
         assert answer.json()["status"] == str(answer.status_code)
         assert requests_of(entra)[0][3]
