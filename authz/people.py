@@ -155,6 +155,9 @@ def remove(user: User, *, by: Actor) -> None:
         facts["roles"] = sorted(user.grants.values_list("role", flat=True))
         user.grants.all().delete()
         facts["sessions_ended"] = drop_sessions(user)
+        facts["tokens_revoked"] = user.tokens.filter(revoked_at=None).update(
+            revoked_at=timezone.now()
+        )
         user.identities.all().delete()
         user.invitations.all().delete()
         keep_an_admin()
