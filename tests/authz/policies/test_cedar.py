@@ -494,6 +494,9 @@ def test_facts_come_from_the_actor_the_thing_and_the_sign_in(in_acme):
     )
     assert cedar.judge(P.PROPOSAL_COUNTERSIGN, facts, cedar.platform()).allowed
     assert PolicyFacts.of_record(facts.recorded()) == facts
+    foreign = SimpleNamespace(**{**vars(thing), "tenant_id": uuid4()})
+    across = facts_of(ada, foreign, rebac=True, now=NOON)
+    assert across.thing_tenant == str(foreign.tenant_id) != across.tenant
     password_only = replace(ada, signed_in=SignedIn(NOON, "oidc", ("pwd",)))
     assert not facts_of(password_only, thing, rebac=True, now=NOON).mfa
 
