@@ -27,7 +27,7 @@ from evidence.notes import Checkpoint, InclusionProof, verify_checkpoint, write_
 from evidence.report import render_limits, render_readme, render_report
 from evidence.signing import Signer, VerifierKey
 
-FORMAT = "countersign-pack/1"
+FORMAT = "countersign-pack/2"
 REPORT_FORMAT = "countersign-report/1"
 PREDICATE_TYPE = "urn:countersign:evidence-pack:v1"
 TIMELINE_LIMIT = 100  # entries printed; all of them are in log/entries.jsonl
@@ -208,12 +208,12 @@ def _timeline_row(index: int, leaf: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entry_line(entry: PackEntry) -> bytes:
-    """The only spelling a verifier accepts: these four keys in this order, no spaces."""
+    """The only spelling a verifier accepts: four keys in this order, the leaf byte for byte."""
     payload = b"null" if entry.payload is None else b'"%b"' % b64encode(entry.payload)
     salt = b"null" if entry.salt is None else b'"%b"' % entry.salt.hex().encode()
-    return b'{"index":%d,"leaf":"%b","payload":%b,"salt":%b}\n' % (
+    return b'{"index":%d,"leaf":%b,"payload":%b,"salt":%b}\n' % (
         entry.index,
-        b64encode(entry.leaf),
+        entry.leaf,
         payload,
         salt,
     )

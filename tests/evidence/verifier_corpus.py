@@ -328,7 +328,7 @@ def canonical(fields: Mapping[str, Any]) -> bytes:
 
 def entry_line(leaf: bytes) -> bytes:
     """A line of the entries with this leaf at index 0, without a payload."""
-    return b'{"index":0,"leaf":"%b","payload":null,"salt":null}\n' % b64encode(leaf)
+    return b'{"index":0,"leaf":%b,"payload":null,"salt":null}\n' % leaf
 
 
 def verified(
@@ -394,12 +394,12 @@ def sealed(
         name: {"sha256": sha256(content).hexdigest(), "size": len(content)}
         for name, content in contents.items()
     }
-    manifest = canonical({"format": "countersign-pack/1", "files": listed})
+    manifest = canonical({"format": "countersign-pack/2", "files": listed})
     origin, size, root = files["log/checkpoint.note"].decode().split("\n")[:3]
     subjects = [Subject("manifest.json", {"sha256": sha256(manifest).hexdigest()})]
     subjects += [Subject(name, {"sha256": listed[name]["sha256"]}) for name in sorted(listed)]
     predicate = {
-        "format": "countersign-pack/1",
+        "format": "countersign-pack/2",
         "tenant": json.loads(files["scope.json"])["tenant"]["id"],
         "origin": origin,
         "size": int(size),
@@ -440,17 +440,18 @@ def _with_entry(
     lines = files["log/entries.jsonl"].splitlines()
     fields = json.loads(lines[number])
     edit(fields)
-    lines[number] = json.dumps(fields, separators=(",", ":")).encode()
+    lines[number] = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     return files | {"log/entries.jsonl": b"\n".join(lines) + b"\n"}
 
 
 def _with_leaf(
     files: dict[str, bytes], number: int, edit: Callable[[bytes], bytes]
 ) -> dict[str, bytes]:
-    def change(fields: dict[str, Any]) -> None:
-        fields["leaf"] = b64encode(edit(b64decode(fields["leaf"]))).decode()
-
-    return _with_entry(files, number, change)
+    lines = files["log/entries.jsonl"].splitlines()
+    start, stop = lines[number].index(b'"leaf":') + 7, lines[number].rindex(b',"payload":')
+    line = lines[number]
+    lines[number] = line[:start] + edit(line[start:stop]) + line[stop:]
+    return files | {"log/entries.jsonl": b"\n".join(lines) + b"\n"}
 
 
 def _renamed_in_zip(pack: bytes, old: str, new: str) -> bytes:

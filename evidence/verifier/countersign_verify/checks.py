@@ -19,7 +19,7 @@ from .notes import Checkpoint
 from .printed import check_figures, check_pdf
 from .pull_requests import PullRequest, check_pull_requests
 
-FORMAT = "countersign-pack/1"
+FORMAT = "countersign-pack/2"
 PREDICATE_TYPE = "urn:countersign:evidence-pack:v1"
 SEALS = frozenset({"manifest.json", "manifest.dsse.json"})
 REQUIRED = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import __version__
 from .checks import Trust, verify
-from .findings import Findings, Unusable
+from .findings import NUMBER, Findings, Unusable
 from .keys import LOG, WITNESS, keys_given
 
 
@@ -75,9 +75,12 @@ def _content(path: str) -> bytes:
 
 def _lines(pack: str, findings: Findings) -> list[str]:
     lines = [pack, ""]
-    lines += [f"  ok    {check:<13} {what}" for check, what in findings.verified]
+    # By number; inside a check in the order in which its parts were looked at.
+    for check, what in sorted(findings.verified, key=lambda seen: NUMBER[seen[0]]):
+        lines.append(f"  ok    {NUMBER[check]:>2} {check:<13} {what}")
     if (failure := findings.failure) is not None:
-        lines.append(f"  FAIL  {failure.check:<13} {failure.subject}: {failure.reason}")
+        number = NUMBER[failure.check]
+        lines.append(f"  FAIL  {number:>2} {failure.check:<13} {failure.subject}: {failure.reason}")
         lines.append("        Checks after this one were not made.")
     lines += [f"  WARN  {warning}" for warning in findings.warnings]
     if findings.failure is None:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
+from json import JSONDecoder
 from typing import Any
 
 from . import strict_json
@@ -41,40 +42,40 @@ _OUTCOMES = frozenset({"ok", "denied", "failed"})
 _TEXT_OR_NOTHING = frozenset({str, type(None)})
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
-# A line has one spelling only, so nothing can hide in it.
-_LINE = re.compile(
-    rb'\{"index":(0|[1-9][0-9]{0,15}+),"leaf":"([^"]*+)",'
-    rb'"payload":(?:null,"salt":null|"([^"]*+)","salt":"([0-9a-f]{64})")\}\n'
-)
+# Any line, for those that the pattern of plain lines does not fit.
+_LINE_START = re.compile(rb'\{"index":(0|[1-9][0-9]{0,15}+),"leaf":(?=\{)')
+_LINE_END = re.compile(rb',"payload":(?:null,"salt":null|"([^"]*+)","salt":"([0-9a-f]{64})")\}\n')
 
 
-def _leaf_pattern() -> re.Pattern[bytes]:
-    """Leaves in canonical order: nearly all. Says nothing of one that contains _UNPLAIN bytes."""
+def _plain_pattern() -> re.Pattern[bytes]:
+    """Lines whose leaf is in canonical order: nearly all. Useless where _UNPLAIN bytes are."""
     text = '"[^"]*+"'
     maybe = rf"(?:null|{text})"
 
     def one_of(words: Collection[str]) -> str:
         return '"(?:' + "|".join(sorted(words)) + ')"'
 
-    return re.compile(
-        (
-            rf'\{{"action":{text},'
-            rf'"actor":\{{"id":{text},"name":{text},"on_behalf_of":{maybe},'
-            rf'"type":{one_of(_ACTOR_TYPES)}\}},'
-            rf'"door":{one_of(_DOORS)},"id":{text},"object":\{{"id":{text},"type":{text}\}},'
-            rf'"outcome":{one_of(_OUTCOMES)},'
-            rf'"payload":(?:null|\{{"alg":"{re.escape(COMMITMENT)}",'
-            r'"commitment":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,14}+)\}),'
-            rf'"phase":"({"|".join(sorted(_PHASES))})",'
-            rf'"policy":(?:null|\{{"decision":{text},"digest":{text}\}}),'
-            rf'"run":{maybe},"tenant":({text}),"trace":{maybe},'
-            rf'"ts":"{_TIME.pattern}","v":1\}}'
-        ).encode()
+    leaf = (
+        rf'\{{"action":{text},'
+        rf'"actor":\{{"id":{text},"name":{text},"on_behalf_of":{maybe},'
+        rf'"type":{one_of(_ACTOR_TYPES)}\}},'
+        rf'"door":{one_of(_DOORS)},"id":{text},"object":\{{"id":{text},"type":{text}\}},'
+        rf'"outcome":{one_of(_OUTCOMES)},'
+        rf'"payload":(?:null|\{{"alg":"{re.escape(COMMITMENT)}",'
+        r'"commitment":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,14}+)\}),'
+        rf'"phase":"({"|".join(sorted(_PHASES))})",'
+        rf'"policy":(?:null|\{{"decision":{text},"digest":{text}\}}),'
+        rf'"run":{maybe},"tenant":({text}),"trace":{maybe},'
+        rf'"ts":"{_TIME.pattern}","v":1\}}'
     )
+    head = _LINE_START.pattern.removesuffix(rb"(?=\{)")
+    return re.compile(head + b"(" + leaf.encode() + b")" + _LINE_END.pattern)
 
 
-_LEAF = _leaf_pattern()
-_UNPLAIN = bytes(range(32)) + b"\\"  # escapes, and what would have to be escaped
+_PLAIN = _plain_pattern()
+# Escapes, and what would have to be escaped, but for the ends of lines.
+_UNPLAIN = bytes(byte for byte in range(32) if byte != ord("\n")) + b"\\"
+_DECODER = JSONDecoder()
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST, _OUTER_REST = b"\x36" * 32, b"\x5c" * 32
@@ -139,30 +140,24 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
     log = Log()
     hashes, indexes = log.leaf_hashes, log.indexes
     quoted_tenant = b'"%b"' % tenant.encode()
+    match = _PLAIN.match if _is_plain(block) else _nothing
     position, index = 0, -1
     disclosed = withheld = 0
     phases: list[bytes] = []
     try:
-        for line in _LINE.finditer(block):
-            if line.start() != position:
-                break
-            position = line.end()
-            digits, encoded, packed, salt = line.groups()
-            previous, index = index, int(digits)
+        while position < len(block):
+            line = match(block, position)
+            if line is not None and line[6] == quoted_tenant and len(line[2]) < LEAF_LIMIT:
+                digits, leaf, commitment, size, phase, _, packed, salt = line.groups()
+                position = line.end()
+                previous, index = index, int(digits)
+            else:
+                slow = _read_slowly(block, position, tenant, index)
+                leaf, commitment, size, phase, packed, salt = slow.parts
+                position = slow.end
+                previous, index = index, slow.index
             if index <= previous:
                 raise _out_of_order(index, previous)
-            leaf = a2b_base64(encoded, strict_mode=True)
-            quick = _LEAF.fullmatch(leaf)
-            if (
-                quick
-                and quick[4] == quoted_tenant
-                and len(leaf.translate(None, _UNPLAIN)) == len(leaf)
-                and (leaf.isascii() or _is_utf8(leaf))
-                and len(leaf) < LEAF_LIMIT
-            ):
-                commitment, size, phase = quick.group(1, 2, 3)
-            else:
-                commitment, size, phase = _read_slowly(index, leaf, tenant)
             payload = None
             if packed is not None:
                 payload = a2b_base64(packed, strict_mode=True)
@@ -181,13 +176,20 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
                     log.kept[index] = fields, payload
     except Base64Error as fault:
         raise Rejected(CHECK, f"entry {index}", f"not base64: {fault}") from fault
-    if position != len(block):
-        raise Rejected(
-            CHECK, f"line after entry {index}", "malformed: not the four keys as they are spelled"
-        )
     log.disclosed, log.withheld = disclosed, withheld
     log.phases.update(phase.decode() for phase in phases)
     return log
+
+
+def _is_plain(block: bytes) -> bool:
+    """Whether nothing in these lines is escaped, ill-formed or a control character."""
+    return len(block.translate(None, _UNPLAIN)) == len(block) and (
+        block.isascii() or _is_utf8(block)
+    )
+
+
+def _nothing(block: bytes, position: int) -> None:
+    return None
 
 
 def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -244,8 +246,30 @@ def _out_of_order(index: int, previous: int) -> Rejected:
     return Rejected(CHECK, f"entry {index}", f"does not follow entry {previous}")
 
 
-def _read_slowly(index: int, leaf: bytes, tenant: str) -> tuple[bytes | None, bytes, bytes]:
-    """Commitment, size and phase of a leaf with escapes, or the reason why it is none."""
+@dataclass(frozen=True, slots=True)
+class _Slow:
+    """A line with escapes, taken apart: leaf, commitment, size, phase, payload, salt."""
+
+    index: int
+    parts: tuple[bytes, bytes | None, bytes, bytes, bytes | None, bytes]
+    end: int
+
+
+def _read_slowly(block: bytes, position: int, tenant: str, previous: int) -> _Slow:
+    """A line that is not plain, or the reason why it is none."""
+    head = _LINE_START.match(block, position)
+    stop = block.index(b"\n", position) + 1
+    if head is None:
+        raise Rejected(
+            CHECK,
+            f"line after entry {previous}",
+            "malformed: not the four keys as they are spelled",
+        )
+    index = int(head[1])
+    leaf = _leaf_at(index, block[head.end() : stop])
+    tail = _LINE_END.fullmatch(block, head.end() + len(leaf), stop)
+    if tail is None:
+        raise Rejected(CHECK, f"entry {index}", "malformed: its payload or salt")
     if len(leaf) >= LEAF_LIMIT:
         raise Rejected(CHECK, f"entry {index}", f"a leaf of {len(leaf)} bytes")
     fields = _fields(index, leaf)
@@ -253,9 +277,20 @@ def _read_slowly(index: int, leaf: bytes, tenant: str) -> tuple[bytes | None, by
         raise Rejected(CHECK, f"entry {index}", f"belongs to another tenant, {fields['tenant']}")
     payload = fields["payload"]
     phase = fields["phase"].encode()
-    if payload is None:
-        return None, b"", phase
-    return payload["commitment"].encode(), str(payload["size"]).encode(), phase
+    commitment, size = None, b""
+    if payload is not None:
+        commitment, size = payload["commitment"].encode(), str(payload["size"]).encode()
+    return _Slow(index, (leaf, commitment, size, phase, tail[1], tail[2]), tail.end())
+
+
+def _leaf_at(index: int, rest: bytes) -> bytes:
+    """The bytes of the JSON object that `rest` starts with."""
+    try:
+        text = rest.decode()
+        _, end = _DECODER.raw_decode(text)
+    except (UnicodeError, ValueError, RecursionError) as fault:
+        raise Rejected(CHECK, f"entry {index}", f"its leaf is malformed: {fault}") from fault
+    return text[:end].encode()
 
 
 def _fields(index: int, leaf: bytes) -> dict[str, Any]:

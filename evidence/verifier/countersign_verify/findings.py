@@ -6,6 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+# The eleven checks of a pack, with the names under which their parts are reported.
+CHECKS: dict[int, tuple[str, ...]] = {
+    1: ("container", "manifest"),
+    2: ("digest",),
+    3: ("json",),
+    4: ("signature", "checkpoint", "scope"),
+    5: ("entries", "inclusion"),
+    6: ("consistency",),
+    7: ("witness",),
+    8: ("completeness",),
+    9: ("pull request", "approvals"),
+    10: ("controls",),
+    11: ("report",),
+}
+NUMBER = {name: number for number, names in CHECKS.items() for name in names}
+
+
 class Rejected(Exception):
     """A check failed: which one, on what, why."""
 
@@ -31,6 +48,7 @@ class Findings:
     not_verified: list[str] = field(default_factory=list)
     pinned: bool = False
     witnesses: list[str] = field(default_factory=list)
+    complete: bool = False  # every entry and every pull request between two heads is here
     failure: Rejected | None = None
 
     @property
@@ -39,7 +57,9 @@ class Findings:
             return "REJECTED"
         if not self.pinned:
             return "INTACT"
-        return "WITNESSED" if self.witnesses else "LOCAL"
+        if not self.witnesses:
+            return "LOCAL"
+        return "WITNESSED+COMPLETE" if self.complete else "WITNESSED"
 
     @property
     def exit_code(self) -> int:
@@ -52,6 +72,7 @@ class Findings:
 
     def as_json(self) -> dict[str, Any]:
         failure = self.failure and {
+            "number": NUMBER[self.failure.check],
             "check": self.failure.check,
             "subject": self.failure.subject,
             "reason": self.failure.reason,
@@ -59,7 +80,11 @@ class Findings:
         return {
             "verdict": self.verdict,
             "exit_code": self.exit_code,
-            "verified": [{"check": check, "what": what} for check, what in self.verified],
+            "complete": self.complete,
+            "verified": [
+                {"number": NUMBER[check], "check": check, "what": what}
+                for check, what in sorted(self.verified, key=lambda seen: NUMBER[seen[0]])
+            ],
             "failure": failure,
             "warnings": self.warnings,
             "not_verified": self.not_verified,
