@@ -1,19 +1,14 @@
-"""The technology catalogue, read from its folder of YAML files."""
+"""The technology catalogue: technologies, facts, and everything else the recommender knows."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from agent.recommender import licences
-from agent.recommender.constraints import plain
+from agent.recommender import formulas, licences
+from agent.recommender.names import Match, near, resolve
 
 KINDS = (
     "language",
@@ -27,8 +22,13 @@ KINDS = (
 )
 # Values that say why there is no figure. They are never shown as 0 and never counted as one.
 TYPED_UNKNOWNS = ("unknown", "unreachable", "n/a")
+# Which of two sources is believed: the better grade, then the younger.
+GRADES = ("A", "B", "C", "J", "D", "S")
+VERDICTS = ("approved", "to_be_retired", "banned")
+RULE_KINDS = ("requires", "conflicts", "synergy")
 MINIMUM_OPTIONS = 3
-# Facts that every option of a layer is asked for by name, beside the layer's capabilities.
+# Facts that every option of a layer is asked for by name, beside the layer's capabilities. What an
+# entry leaves out is a typed unknown, never a missing fact.
 LOOKED_UP = (
     "license",
     "hosting.self_hosted",
@@ -75,6 +75,9 @@ class Fact:
     note: str
     refresh_days: int
     usable_days: int
+    retrieved_at: dt.date = dt.date.min  # the day somebody or a program read the source
+    method: str = ""  # how it was read
+    versions: str = ""  # which versions it is true of; empty: all
 
     def is_due(self, today: dt.date) -> bool:
         """Whether the fact should be fetched again."""
@@ -100,8 +103,79 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class LicencePeriod:
+    """One stretch of a technology's licence history.
+
+    licence: SPDX expression. from_version, since: where it begins; empty and None: at the start.
+    """
+
+    licence: str
+    from_version: str
+    since: dt.date | None
+    source: str
+    locator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One release line. ends: None when no end is announced, or when the source does not say."""
+
+    name: str
+    released: dt.date | None
+    ends: dt.date | None
+    latest: str
+    long_term: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """Somebody who runs the technology for you. technology: its catalogue id, when it has one."""
+
+    name: str
+    provider: str
+    technology: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How two technologies go together, with what says so.
+
+    kind: requires (left does not work without right), conflicts (not both), synergy (better
+    together). strength: 0..1, how much a synergy counts; 1 for the other two.
+    """
+
+    id: str
+    kind: str
+    left: str
+    right: str
+    why: str
+    strength: float
+    source: str
+    locator: str
+    as_of: dt.date
+    grade: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What the tenant has decided about a technology, for all its requests.
+
+    verdict: approved, to_be_retired or banned. until: the day it is to be gone, if one was set.
+    """
+
+    technology: str
+    verdict: str
+    reason: str
+    until: dt.date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Technology:
-    """One option: a product, a service, or a way of doing without."""
+    """One option: a product, a service, or a way of doing without.
+
+    skills: what a team that knows it calls it (familiarity). known_as: connector to the name under
+    which that source lists it. own: added by the tenant, not part of the shared catalogue.
+    """
 
     id: str
     name: str
@@ -114,6 +188,19 @@ class Technology:
     requires: tuple[str, ...]  # any one of these has to be there; empty: nothing
     purl: str
     facts: Mapping[str, Fact] = field(repr=False)  # by attribute
+    vendor: str = ""
+    licences: tuple[LicencePeriod, ...] = ()  # oldest first
+    cycles: tuple[Cycle, ...] = field(default=(), repr=False)  # newest first
+    offerings: tuple[Offering, ...] = ()
+    cost_formula: str = ""  # id in Catalogue.cost_formulas
+    known_as: Mapping[str, str] = field(default_factory=dict, repr=False)
+    own: bool = False
+
+    def licence_of(self, version: str) -> str | None:
+        """The SPDX expression for `version`, or None when the history does not reach back."""
+        return licences.at_version(
+            [(period.from_version, period.licence) for period in self.licences], version
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +226,7 @@ class Layer:
     tests: tuple[Proof, ...]
     rollback: str
     controls: tuple[str, ...]
+    by_default: bool = True  # in scope when a request names no layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +249,19 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one connector last brought in. canary: what proved that the source answered."""
+
+    connector: str
+    source: str
+    locator: str
+    as_of: dt.date
+    retrieved_at: dt.date
+    canary: str
+    facts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Everything the recommender knows. digest: sha256 (hex) over the files it was read from."""
 
@@ -178,7 +279,11 @@ class Catalogue:
     confidence: Mapping[str, float]
     controls: Mapping[str, Any]
     examples: tuple[Mapping[str, Any], ...]
-    names: Mapping[str, str] = field(repr=False)
+    names: Mapping[str, str] = field(repr=False)  # as names.spelled
+    rules: tuple[Rule, ...] = field(default=(), repr=False)
+    cost_formulas: Mapping[str, formulas.Formula] = field(default_factory=dict, repr=False)
+    snapshots: tuple[Snapshot, ...] = field(default=(), repr=False)
+    standards: Mapping[str, Standard] = field(default_factory=dict)  # by technology
 
     def layer(self, layer_id: str) -> Layer:
         """The layer with that id. Raises KeyError when there is none."""
@@ -193,276 +298,17 @@ class Catalogue:
 
     def find(self, name: str) -> Technology | None:
         """The technology a person means by `name` (id, name or alias, however written)."""
-        technology_id = self.names.get(plain(name))
-        return None if technology_id is None else self.technologies[technology_id]
+        match = self.resolve(name)
+        return None if match is None else self.technologies.get(match.technology)
 
+    def resolve(self, name: str) -> Match | None:
+        """find(), with what of `name` was left aside."""
+        return resolve(self.names, name)
 
-def load(folder: Path) -> Catalogue:
-    """Read and check the catalogue. Raises BadCatalogue; nothing is half read."""
-    digest = hashlib.sha256()
-    documents: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*.yaml")):
-        content = path.read_bytes()
-        name = path.relative_to(folder).as_posix()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        try:
-            documents[name] = yaml.load(content, Loader=_LOADER)  # noqa: S506 - both are safe loaders
-        except yaml.YAMLError as problem:
-            raise BadCatalogue(f"{name}: not readable as YAML: {problem}") from problem
-    missing = {
-        f"{name}.yaml"
-        for name in (
-            "layers",
-            "criteria",
-            "sources",
-            "attributes",
-            "licences",
-            "capabilities",
-            "examples",
-            "control-mapping",
-        )
-    } - set(documents)
-    if missing:
-        raise BadCatalogue(f"{folder}: missing {', '.join(sorted(missing))}")
-    return _Reader(documents).catalogue(digest.hexdigest())
+    def suggestions(self, name: str, most: int = 3) -> list[Technology]:
+        """What a person may have meant by a name that find() does not know, best first."""
+        return [self.technologies[found] for found in near(self.names, name, most)]
 
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Reader:
-    """Turns the parsed files into a Catalogue, remembering which file is being read."""
-
-    def __init__(self, documents: Mapping[str, Any]) -> None:
-        self._documents = documents
-        self._sources = documents["sources.yaml"]
-        self._attributes = documents["attributes.yaml"]
-        self._capabilities = {
-            key: Capability(key, row["title"], tuple(row["words"]))
-            for key, row in documents["capabilities.yaml"].items()
-        }
-        self._where = ""
-
-    def catalogue(self, digest: str) -> Catalogue:
-        rules = self._documents["criteria.yaml"]
-        layers = self._layers({row["id"] for row in rules["criteria"]})
-        classes = {
-            licence: number
-            for number, name in enumerate(licences.CLASSES)
-            for licence in self._documents["licences.yaml"][name]
-        }
-        technologies: dict[str, Technology] = {}
-        facts: dict[str, Fact] = {}
-        for name, rows in self._documents.items():
-            if not name.startswith("technologies/"):
-                continue
-            for row in rows:
-                self._where = f"{name}, {row.get('id', 'entry without id')}"
-                technology = self._technology(row)
-                if technology.id in technologies:
-                    self._refuse("this id is used twice")
-                technologies[technology.id] = technology
-                facts |= {fact.id: fact for fact in technology.facts.values()}
-                self._check_licence(technology, classes)
-                self._check_looked_up(technology, layers)
-        self._check_links(layers, technologies)
-        return Catalogue(
-            digest=digest,
-            layers=layers,
-            technologies=MappingProxyType(technologies),
-            facts=MappingProxyType(facts),
-            criteria=MappingProxyType(
-                {
-                    row["id"]: Criterion(
-                        row["id"], row["title"], row["question"], row.get("curves", {})
-                    )
-                    for row in rules["criteria"]
-                }
-            ),
-            capabilities=MappingProxyType(self._capabilities),
-            licence_classes=MappingProxyType(classes),
-            grades=MappingProxyType(rules["grades"]),
-            trust=MappingProxyType(rules["trust"]),
-            neutral=rules["neutral"],
-            unknown=rules["unknown"],
-            confidence=MappingProxyType(rules["confidence"]),
-            controls=MappingProxyType(self._documents["control-mapping.yaml"]),
-            examples=tuple(self._documents["examples.yaml"]),
-            names=MappingProxyType(_names(technologies)),
-        )
-
-    def _refuse(self, problem: str) -> None:
-        raise BadCatalogue(f"{self._where}: {problem}")
-
-    def _layers(self, criteria: set[str]) -> tuple[Layer, ...]:
-        layers = []
-        for row in self._documents["layers.yaml"]:
-            self._where = f"layers.yaml, {row.get('id', 'entry without id')}"
-            self._need(row, tuple(field.name for field in fields(Layer)))
-            for wanted, known in (
-                (row["criteria"], criteria),
-                (row["capabilities"], self._capabilities),
-                (row["latency"], self._attributes),
-            ):
-                if strange := [item for item in wanted if item not in known]:
-                    self._refuse(f"{', '.join(strange)} is not defined")
-            layers.append(
-                Layer(
-                    id=row["id"],
-                    title=row["title"],
-                    order=row["order"],
-                    decides=row["decides"],
-                    criteria=tuple(row["criteria"]),
-                    capabilities=tuple(row["capabilities"]),
-                    latency=tuple(row["latency"]),
-                    tests=tuple(Proof(**test) for test in row["tests"]),
-                    rollback=row["rollback"],
-                    controls=tuple(row["controls"]),
-                )
-            )
-        return tuple(sorted(layers, key=lambda layer: layer.order))
-
-    def _need(self, row: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-        if missing := [key for key in keys if key not in row]:
-            self._refuse(f"{', '.join(missing)} is missing")
-
-    def _technology(self, row: Mapping[str, Any]) -> Technology:
-        self._need(row, ("id", "name", "layers", "kind", "languages", "skills", "companions"))
-        if row["kind"] not in KINDS:
-            self._refuse(f"kind {row['kind']!r} is not one of {', '.join(KINDS)}")
-        identity = row["id"]
-        facts: dict[str, Fact] = {}
-        documented = row.get("documented")
-        self._need(row.get("facts") or {}, ("license",))
-        read = documented or row["facts"]["license"]
-        self._need(read, ("source", "locator", "as_of"))
-        about = {key: read[key] for key in ("source", "locator", "as_of")}
-        for attribute, label in (("languages", "Languages"), ("skills", "Skills it asks for")):
-            listed = ", ".join(row[attribute]) or None
-            facts[attribute] = self._fact(identity, attribute, {**about, "value": listed}, label)
-        judged = {
-            "source": "judgement",
-            "locator": "Countersign catalogue",
-            "as_of": about["as_of"],
-        }
-        facts["name"] = self._fact(identity, "name", {**about, "value": row["name"]}, "Name")
-        facts["companions"] = self._fact(
-            identity,
-            "companions",
-            {**judged, "value": ", ".join(row["companions"]) or "none"},
-            "Often run together with",
-        )
-        facts["requires"] = self._fact(
-            identity,
-            "requires",
-            {**about, "value": " or ".join(row.get("requires", ())) or "n/a"},
-            "Runs only with",
-        )
-        for attribute, entry in (row.get("facts") or {}).items():
-            facts[attribute] = self._fact(identity, attribute, entry)
-        if documented:
-            for attribute, value in documented["values"].items():
-                facts[attribute] = self._fact(identity, attribute, {**about, "value": value})
-        for attribute, value in (row.get("judged") or {}).items():
-            facts[attribute] = self._fact(identity, attribute, {**judged, "value": value})
-        return Technology(
-            id=identity,
-            name=row["name"],
-            aliases=tuple(row.get("aliases", ())),
-            layers=tuple(row["layers"]),
-            kind=row["kind"],
-            languages=tuple(row["languages"]),
-            skills=tuple(row["skills"]),
-            companions=tuple(row["companions"]),
-            requires=tuple(row.get("requires", ())),
-            purl=row.get("purl", ""),
-            facts=MappingProxyType(facts),
-        )
-
-    def _fact(
-        self, technology: str, attribute: str, entry: Mapping[str, Any], label: str = ""
-    ) -> Fact:
-        self._need(entry, ("value", "source", "locator", "as_of"))
-        source = self._sources.get(entry["source"])
-        if source is None:
-            self._refuse(f"{attribute}: source {entry['source']!r} is not in sources.yaml")
-        if not isinstance(entry["as_of"], dt.date):
-            self._refuse(f"{attribute}: as_of must be a date such as 2026-11-23")
-        about = self._attributes.get(attribute)
-        if about is None:
-            title = label
-            if attribute.startswith("capability."):
-                capability = self._capabilities.get(attribute.removeprefix("capability."))
-                title = capability.title if capability else ""
-            if not title:
-                self._refuse(f"{attribute} is not in attributes.yaml or capabilities.yaml")
-            about = {"label": title, "unit": "", "refresh_days": 365, "usable_days": 1095}
-        value = entry["value"]
-        state = "known"
-        if value is None or value in TYPED_UNKNOWNS:
-            state = value or "unknown"
-            value = None
-        return Fact(
-            id=f"{technology}.{attribute}",
-            technology=technology,
-            attribute=attribute,
-            label=about["label"],
-            value=value,
-            state=state,
-            unit=about["unit"],
-            source=source["title"],
-            locator=entry["locator"],
-            as_of=entry["as_of"],
-            grade=source["grade"],
-            by_hand=source.get("by_hand", False),
-            note=entry.get("note", ""),
-            refresh_days=about["refresh_days"],
-            usable_days=about["usable_days"],
-        )
-
-    def _check_licence(self, technology: Technology, classes: Mapping[str, int]) -> None:
-        fact = technology.facts["license"]
-        if fact.state == "known":
-            try:
-                licences.restriction(str(fact.value), classes)
-            except KeyError as strange:
-                self._refuse(f"licence {strange} is not in licences.yaml")
-
-    def _check_looked_up(self, technology: Technology, layers: tuple[Layer, ...]) -> None:
-        """Refuse an option without a fact that every option of its layers is asked for."""
-        for layer in layers:
-            if layer.id not in technology.layers:
-                continue
-            wanted = (*LOOKED_UP, *(f"capability.{name}" for name in layer.capabilities))
-            if missing := [name for name in wanted if name not in technology.facts]:
-                self._refuse(
-                    f"{', '.join(missing)} is missing, which every option of the layer {layer.id} "
-                    "has to state; write unknown when it is not known"
-                )
-
-    def _check_links(
-        self, layers: tuple[Layer, ...], technologies: Mapping[str, Technology]
-    ) -> None:
-        ids = {layer.id for layer in layers}
-        for technology in technologies.values():
-            self._where = technology.id
-            if strange := set(technology.layers) - ids:
-                self._refuse(f"layer {', '.join(sorted(strange))} does not exist")
-            linked = set(technology.companions) | set(technology.requires)
-            if strange := linked - set(technologies):
-                self._refuse(f"{', '.join(sorted(strange))} does not exist")
-        for layer in layers:
-            self._where = f"layers.yaml, {layer.id}"
-            count = sum(layer.id in technology.layers for technology in technologies.values())
-            if count < MINIMUM_OPTIONS:
-                self._refuse(f"{count} options; a layer needs at least {MINIMUM_OPTIONS}")
-
-
-def _names(technologies: Mapping[str, Technology]) -> dict[str, str]:
-    """Every way of writing a technology, to its id. An id wins over another's alias."""
-    names: dict[str, str] = {}
-    for technology in technologies.values():
-        for name in (technology.name, *technology.aliases):
-            names.setdefault(plain(name), technology.id)
-    names |= {plain(identity): identity for identity in technologies}
-    return names
+    def rules_of(self, technology: str) -> list[Rule]:
+        """The compatibility rules that name a technology, on either side."""
+        return [rule for rule in self.rules if technology in (rule.left, rule.right)]

@@ -69,11 +69,11 @@ def retrieve(constraints: Constraints, catalogue: Catalogue, today: dt.date) -> 
 
 
 def layers_in_scope(constraints: Constraints, catalogue: Catalogue) -> list[Layer]:
-    """The layers the request asks about, in the catalogue's order; all when it names none."""
+    """The layers the request asks about, in the catalogue's order; the usual ones when none."""
     return [
         layer
         for layer in catalogue.layers
-        if not constraints.layers or layer.id in constraints.layers
+        if (layer.id in constraints.layers if constraints.layers else layer.by_default)
     ]
 
 

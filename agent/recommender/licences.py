@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 CLASSES = ("permissive", "weak_copyleft", "strong_copyleft", "source_available", "proprietary")
 
@@ -38,3 +39,20 @@ def _one(licence: str, classes: Mapping[str, int]) -> int:
 def permitted(restricted: int, policy: str) -> bool:
     """Whether `policy` lets a licence of that class number in."""
     return restricted <= _ALLOWED[policy]
+
+
+def at_version(periods: Sequence[tuple[str, str]], version: str) -> str | None:
+    """The licence in force at `version`, from its history.
+
+    periods: (from version, expression), oldest first. An empty from-version
+    means from the beginning. None when the history begins later.
+    """
+    found = None
+    for start, expression in periods:
+        if not start or _numbers(start) <= _numbers(version):
+            found = expression
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))

@@ -19,6 +19,7 @@ from agent.loop import VERIFY
 from agent.models import Action, Draft, Plan, Proposal, Repository, Task
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Catalogue, Constraints
+from agent.recommender.evidence import layers_in_scope
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -302,8 +303,7 @@ def _layer_row(known: Catalogue, layer_id: str, sieve: dict[str, Any]) -> dict[s
 
 
 def _layer_titles(constraints: Constraints) -> list[str]:
-    wanted = constraints.layers
-    return [layer.title for layer in catalogue().layers if not wanted or layer.id in wanted]
+    return [layer.title for layer in layers_in_scope(constraints, catalogue())]
 
 
 def _phases(task: Task) -> list[tuple[str, str]]:
