@@ -1,8 +1,8 @@
 """Decides who may do what: decide() for doing, may() for showing buttons, visible() for lists."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from time import perf_counter_ns
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -10,10 +10,11 @@ from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from authz import cedar
+from authz import cedar, relations
 from authz.errors import Denied
+from authz.graph import Explanation
 from authz.in_force import active_policies
-from authz.models import Grant
+from authz.model import MODEL
 from authz.permissions import Permission
 from authz.policy_facts import RECORDED_AS, facts_of
 from authz.roles import (
@@ -22,19 +23,19 @@ from authz.roles import (
     ONLY_BY_PEOPLE,
     OWN,
     POLICY_DIGEST,
-    ROLES,
     SYSTEM,
     Role,
 )
 from evidence import ledger
 from tenants.actor import Actor
-from tenants.models import Membership
+from tenants.models import Membership, User
 from tenants.scope import current
 
 
 class Thing(Protocol):
-    """What a decision is about. A project_id narrows which grants count; a requester_id bars one
-    person from letting their own request through; a user_id says whose own it is."""
+    """What a decision is about: an object of authz.model, or else its project_id, or else the
+    tenant. A requester_id bars one person from letting their own request through; a user_id says
+    whose own it is."""
 
     @property
     def pk(self) -> Any: ...
@@ -51,11 +52,17 @@ class Decision:
     # Of sensitive permissions: the policies that made it so, and what they were told.
     policies: tuple[str, ...] = ()
     policy_facts: dict[str, Any] = field(default_factory=dict)
+    # What roles, teams and shares said; None where they were not asked.
+    explanation: Explanation | None = None
+    latency_ms: float = 0
 
     @property
     def recorded(self) -> dict[str, Any]:
         """What the ledger keeps of it besides yes or no."""
-        said: dict[str, Any] = {"reasons": self.reasons}
+        said: dict[str, Any] = {"reasons": self.reasons, "latency_ms": self.latency_ms}
+        if self.explanation:
+            path = [str(step) for step in self.explanation.path]
+            said |= {"relations": path, "revision": self.explanation.revision}
         if self.policy_facts:
             said |= {"policies": list(self.policies), RECORDED_AS: self.policy_facts}
         return said
@@ -90,11 +97,16 @@ def held_by(actor: Actor) -> list[Held]:
 
 
 def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
-    """Whether `by` may do `permission` to `on`. Denies unless a role allows it and, for what is
-    sensitive, no policy of the platform or of the tenant forbids it."""
-    said = _decide(by, permission, on, held_by(by))
-    if permission not in cedar.SENSITIVE:
-        return said
+    """Whether `by` may do `permission` to `on`. Denies unless a role, a team or a share allows it
+    and, for what is sensitive, no policy of the platform or of the tenant forbids it."""
+    started = perf_counter_ns()
+    said = _decide(by, permission, on)
+    if permission in cedar.SENSITIVE:
+        said = _by_policies(said, by, on)
+    return replace(said, latency_ms=round((perf_counter_ns() - started) / 1e6, 3))
+
+
+def _by_policies(said: Decision, by: Actor, on: Thing) -> Decision:
     facts = facts_of(by, on, rebac=said.allowed, now=timezone.now())
     policies = active_policies()
     said = replace(
@@ -104,7 +116,7 @@ def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
     )
     if not said.allowed:
         return said
-    judged = cedar.judge(permission, facts, policies)
+    judged = cedar.judge(said.permission, facts, policies)
     return replace(
         said,
         allowed=judged.allowed,
@@ -116,7 +128,7 @@ def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
 def may(by: Actor, permission: Permission, on: Thing) -> bool:
     """decide() for showing or hiding a button; leaves nothing in the ledger."""
     # Circumstances are left to change(): whoever they stop should be told why.
-    return _decide(by, permission, on, held_by(by)).allowed
+    return _decide(by, permission, on).allowed
 
 
 def require(by: Actor, permission: Permission, on: Thing) -> None:
@@ -140,69 +152,92 @@ def refuse(by: Actor, on: Thing, decision: Decision) -> None:
 
 
 def visible[M: Model](
-    by: Actor, permission: Permission, among: QuerySet[M], project: str = "project_id"
+    by: Actor, permission: Permission, among: QuerySet[M], of: str = "", path: str = ""
 ) -> QuerySet[M]:
     """The rows of `among` that the actor may see, filtered in the database.
 
-    project: path from the row to the id of its project.
+    Rows that are no objects of authz.model go with the object they belong to: `of` names its
+    type and `path` leads there ("task", "task__"); by itself that is the project they are in.
     """
-    projects: set[UUID] = set()
-    if by.only is not None and permission not in by.only:
+    if by.user_id is None or _barred(by, permission):
         return among.none()
-    for role, project_id in held_by(by):
-        if permission in ROLES[role]:
-            if project_id is None:
-                return among
-            projects.add(project_id)
-    return among.filter(**{f"{project}__in": projects}) if projects else among.none()
+    if not of:
+        of = str(among.model._meta.model_name)
+        if of not in MODEL:
+            of, path = "project", "project__"
+    return among.filter(relations.list_filter(relations.person(by.user_id), permission, of, path))
 
 
 def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]]:
-    """Every active person as (id, name, decision about them), allowed ones first.
+    """Every active person who may or has a role as (id, name, decision), allowed ones first.
 
-    By roles and by who asked; policies also look at the sign-in, which is not there to look at.
+    By roles, teams, shares and by who asked; policies also look at the sign-in, which is not there
+    to look at.
     """
-    grants: dict[UUID, tuple[str, list[Held]]] = {}
-    rows = Grant.objects.filter(
-        Q(expires_at=None) | Q(expires_at__gt=timezone.now()),
-        user__membership__state=Membership.State.ACTIVE,
-        user__kind="human",
-    ).values_list("user_id", "user__name", "role", "project_id")
-    for user_id, name, role, project_id in rows.order_by("user__name"):
-        grants.setdefault(user_id, (name, []))[1].append((Role(role), project_id))
+    people = User.objects.filter(
+        Q(grants__isnull=False)
+        & (Q(grants__expires_at=None) | Q(grants__expires_at__gt=timezone.now()))
+        | Q(pk__in=relations.subjects_with(permission, relations.object_of(on))),
+        membership__state=Membership.State.ACTIVE,
+        kind=User.Kind.HUMAN,
+    )
     answers = []
-    for user_id, (name, held) in grants.items():
+    for user_id, name in people.order_by("name").values_list("pk", "name").distinct():
         person = Actor("human", str(user_id), name, "page", user_id)
-        answers.append((str(user_id), name, _decide(person, permission, on, held)))
+        answers.append((str(user_id), name, _decide(person, permission, on)))
     return sorted(answers, key=lambda answer: not answer[2].allowed)
 
 
-def _decide(by: Actor, permission: Permission, on: Thing, held: Iterable[Held]) -> Decision:
+def _decide(by: Actor, permission: Permission, on: Thing) -> Decision:
     def no(reason: str) -> Decision:
         return Decision(permission, False, [reason])
 
     if permission in NOT_BY_REQUESTER and str(getattr(on, "requester_id", None)) == by.id:
-        return no("whoever asked for it cannot countersign it: a second person must")
+        return no(_OWN_REQUEST)
     if by.type == "system":
         if permission in SYSTEM:
             return Decision(permission, True, ["the product itself may do this"])
         return no(f"the product itself may not {_said(permission)}")
-    if by.type == "robot" and by.user_id is None:
-        if permission in DIRECTORY:
+    if by.user_id is None:
+        if by.type == "robot" and permission in DIRECTORY:
             return Decision(permission, True, ["the tenant's directory may do this"])
         return no(f"a directory may not {_said(permission)}")
-    if by.only is not None and permission not in by.only:
-        return no(f"this token was made without leave to {_said(permission)}")
-    if permission in ONLY_BY_PEOPLE and by.type != "human":
-        return no(f"only a person may {_said(permission)}")
-    if permission in OWN and by.user_id and getattr(on, "user_id", None) == by.user_id:
+    if reason := _barred(by, permission):
+        return no(reason)
+    if permission in OWN and getattr(on, "user_id", None) == by.user_id:
         return Decision(permission, True, [f"everybody may {_said(permission)} of their own"])
-    project = getattr(on, "project_id", None)
-    for role, limited_to in held:
-        if permission in ROLES[role] and limited_to in (None, project):
-            where = "the whole tenant" if limited_to is None else "this project"
-            return Decision(permission, True, [f"{role.title} of {where} may {_said(permission)}"])
-    return no(f"none of your roles here may {_said(permission)}")
+    found = relations.explain(relations.person(by.user_id), permission, relations.object_of(on))
+    return Decision(permission, found.allowed, [_because(found, permission)], explanation=found)
+
+
+def _barred(by: Actor, permission: Permission) -> str:
+    """Why the actor may not, whatever their roles say; empty if nothing bars them."""
+    if by.only is not None and permission not in by.only:
+        return f"this token was made without leave to {_said(permission)}"
+    if permission in ONLY_BY_PEOPLE and by.type != "human":
+        return f"only a person may {_said(permission)}"
+    return ""
+
+
+_OWN_REQUEST = "whoever asked for it cannot countersign it: a second person must"
+
+
+def _because(found: Explanation, permission: Permission) -> str:
+    if found.why == "excluded":
+        return _OWN_REQUEST
+    if not found.path:
+        return f"none of your roles here may {_said(permission)}"
+    # The path leads over objects to the one that somebody holds something on, then over teams.
+    edge = next(step.edge for step in found.path if step.edge.subject_relation)
+    team = " through a team" if edge.subject_type == "team" else ""
+    if edge.relation == "viewer":
+        who = f"whoever this {edge.object_type} is shared with{team}"
+    else:
+        where = "the whole tenant" if edge.object_type == "tenant" else "this project"
+        who = f"{Role(edge.relation).title} of {where}{team}"
+    if found.why == "expired":
+        return f"{who} may {_said(permission)}, but the time given has passed"
+    return f"{who} may {_said(permission)}"
 
 
 def _said(permission: Permission) -> str:

@@ -1,4 +1,4 @@
-"""Which role an account holds, what gave it to them: admins, groups, tokens, emergencies."""
+"""Who holds what: roles, tokens, teams, shares, emergencies, policies; tuples, made from rows."""
 
 from typing import ClassVar
 
@@ -152,3 +152,171 @@ class PolicyVersion(TenantScoped):
 
     def __str__(self) -> str:
         return f"version {self.number}"
+
+
+class Team(TenantScoped):
+    """People who are given access together; a team may contain others."""
+
+    slug = models.SlugField(max_length=60)
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "slug"], name="authz_team_slug"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TeamMember(TenantScoped):
+    """An account in a team, or a team in a team."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    nested = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.CheckConstraint(
+                condition=models.Q(user=None) ^ models.Q(nested=None),
+                name="authz_teammember_either",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "team", "user", "nested"],
+                name="authz_teammember_once",
+                nulls_distinct=False,
+            ),
+        ]
+
+
+class Share(TenantScoped):
+    """One project or task that a person or a team may look at, besides those whose role says so."""
+
+    class ObjectType(models.TextChoices):
+        PROJECT = "project"
+        TASK = "task"
+
+    object_type = models.CharField(max_length=20, choices=ObjectType)
+    object_id = models.UUIDField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="shares")
+    shared_by = models.CharField(max_length=200)
+    expires_at = models.DateTimeField(null=True)  # counts for nothing from then on
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.CheckConstraint(
+                condition=models.Q(user=None) ^ models.Q(team=None), name="authz_share_either"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "object_type", "object_id", "user", "team"],
+                name="authz_share_once",
+                nulls_distinct=False,
+            ),
+        ]
+
+
+class _TupleColumns(models.Model):
+    """object_type:object_id#relation@subject_type:subject_id#subject_relation, of authz.model.
+
+    source_id: the row that it follows from. Compared byte by byte, whatever the database's
+    language: these are names of the program's.
+    """
+
+    object_type = models.CharField(max_length=20, db_collation="C")
+    object_id = models.UUIDField()
+    relation = models.CharField(max_length=20, db_collation="C")
+    subject_type = models.CharField(max_length=20, db_collation="C")
+    subject_id = models.UUIDField()
+    subject_relation = models.CharField(max_length=20, db_collation="C", blank=True)
+    source_id = models.UUIDField()
+    expires_at = models.DateTimeField(null=True)  # counts for nothing from then on
+
+    class Meta:
+        abstract = True
+
+
+class Tuple(_TupleColumns, TenantScoped):
+    """That somebody or something stands in a relation to an object, because a row says so.
+
+    Triggers write it: authz.tuples. Nothing refers to a tuple, so it needs no pair to refer to.
+    """
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "DELETE")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            # From an object to its subjects. Two rows may say the same: a role by hand, by group.
+            models.UniqueConstraint(
+                fields=[
+                    "tenant",
+                    "object_id",
+                    "object_type",
+                    "relation",
+                    "subject_id",
+                    "subject_type",
+                    "subject_relation",
+                    "source_id",
+                ],
+                include=["expires_at"],
+                name="authz_tuple_forward",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=[
+                    "tenant",
+                    "subject_id",
+                    "object_type",
+                    "relation",
+                    "subject_type",
+                    "subject_relation",
+                ],
+                # Not in the key: PostgreSQL would skip through it to find an object's subjects.
+                include=["object_id", "expires_at"],
+                name="authz_tuple_reverse",
+            ),
+        ]
+
+
+class TupleLog(_TupleColumns, TenantScoped):
+    """Every tuple that came or went, under the revision that it came or went with."""
+
+    revision = models.BigIntegerField()
+    place = models.IntegerField()  # in the order of the transaction's statements
+    added = models.BooleanField()
+    at = models.DateTimeField()
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["tenant", "revision", "place"], name="authz_tuplelog_place"
+            ),
+        ]
+
+
+class Revision(TenantScoped):
+    """How often a tenant's tuples have changed; one row a tenant, none before the first tuple.
+
+    Its id is made anew when they are made anew, so that nobody takes one 57 for another.
+    """
+
+    number = models.BigIntegerField()
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "UPDATE")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="authz_revision_one"),
+        ]

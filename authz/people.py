@@ -8,10 +8,10 @@ from django.core.validators import validate_email
 from django.utils import timezone
 
 from authz.admins import keep_an_admin
-from authz.change import change
+from authz.change import Facts, change
 from authz.errors import BadRequest, Conflict
 from authz.groups import TELLERS
-from authz.models import Grant
+from authz.models import Grant, Share, TeamMember
 from authz.permissions import Permission
 from authz.roles import PROJECT_ROLES, TENANT_ROLES, Role
 from authz.sessions import drop_sessions
@@ -146,23 +146,32 @@ def remove(user: User, *, by: Actor) -> None:
     Raises Denied, or Conflict when they are no member or the last admin.
     """
     with change(by, Permission.MEMBER_REMOVE, on=AsTenant(current_tenant_id())) as facts:
-        here = [Membership.State.ACTIVE, Membership.State.SUSPENDED]
-        ended = Membership.objects.filter(user=user, state__in=here).update(
-            state=Membership.State.REMOVED, ended_at=timezone.now()
-        )
-        if not ended:
+        if not end_membership(user, facts):
             raise Conflict(f"{user.email} is not a member any more")
-        facts["roles"] = sorted(user.grants.values_list("role", flat=True))
-        user.grants.all().delete()
-        facts["sessions_ended"] = drop_sessions(user)
-        facts["tokens_revoked"] = user.tokens.filter(revoked_at=None).update(
-            revoked_at=timezone.now()
-        )
-        user.identities.all().delete()
-        user.invitations.all().delete()
         keep_an_admin()
         facts.about = user
         facts["email"] = user.email
+
+
+def end_membership(user: User, facts: Facts) -> bool:
+    """Take everything that lets a person in or lets them see anything; False for no member.
+
+    The account may come back one day, so nothing is left that would work again then. Call it in a
+    change(); what is taken goes into `facts`.
+    """
+    here = [Membership.State.ACTIVE, Membership.State.SUSPENDED]
+    ended = Membership.objects.filter(user=user, state__in=here).update(
+        state=Membership.State.REMOVED, ended_at=timezone.now()
+    )
+    facts["roles"] = sorted(user.grants.values_list("role", flat=True))
+    user.grants.all().delete()
+    facts["teams_left"] = TeamMember.objects.filter(user=user).delete()[0]
+    facts["shares_ended"] = Share.objects.filter(user=user).delete()[0]
+    facts["sessions_ended"] = drop_sessions(user)
+    facts["tokens_revoked"] = user.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+    user.identities.all().delete()
+    user.invitations.all().delete()
+    return ended > 0
 
 
 def check_person(email: str, name: str, roles: list[Role]) -> None:

@@ -25,6 +25,8 @@ class Permission(StrEnum):
     ROLE_CHANGE = "role.change"  # roles that cover the whole tenant
     PROJECT_ROLE_CHANGE = "project_role.change"
     PROJECT_CREATE = "project.create"
+    TEAM_CHANGE = "team.change"  # who is in which team
+    SHARE_CHANGE = "share.change"  # who may look at one project or task besides
     MEMBER_INVITE = "member.invite"  # a link that lets somebody in once
     SESSION_OPEN = "session.open"
     SESSION_END = "session.end"

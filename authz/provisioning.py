@@ -17,8 +17,8 @@ from authz import groups
 from authz.admins import has_admin
 from authz.change import Facts, change
 from authz.errors import BadRequest, Conflict
-from authz.models import ApiToken, GroupRole
-from authz.people import AsTenant
+from authz.models import GroupRole
+from authz.people import AsTenant, end_membership
 from authz.permissions import Permission
 from authz.sessions import drop_sessions
 from tenants.actor import Actor
@@ -143,20 +143,11 @@ def remove_person(person: DirectoryPerson, *, by: Actor) -> None:
         known = _locked(DirectoryPerson, person)
         user = known.user
         facts.update(step="person removed", user_name=known.user_name, email=user.email)
-        facts["roles"] = sorted(user.grants.values_list("role", flat=True))
         DirectoryGroup.objects.filter(members__person=known).update(
             version=F("version") + 1, changed_at=timezone.now()
         )
         known.delete()
-        Membership.objects.filter(user=user).update(
-            state=Membership.State.REMOVED, ended_at=timezone.now()
-        )
-        user.grants.all().delete()
-        user.identities.all().delete()
-        user.invitations.all().delete()
-        # They would work again if the person ever came back.
-        ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
-        facts["sessions_ended"] = drop_sessions(user)
+        end_membership(user, facts)
         _note_missing_admin(facts)
 
 

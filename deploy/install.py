@@ -29,8 +29,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = CHECKOUT / ".tools"
 VENV = CHECKOUT / ".venv"
 STATIC = CHECKOUT / "static"
-# Identity providers that the tests sign in with, each in a folder with a lock file of its own.
-TEST_PROVIDERS = CHECKOUT / "tests" / "portal"
+# What tests talk to (identity providers, SpiceDB), each in a folder with a lock file of its own.
+TESTS = CHECKOUT / "tests"
 LOCK = CHECKOUT / "requirements-dev.lock"
 LOG = TOOLS / "install.log"
 # A company's own certificates are in here; neither uv nor Node.js looks unless told.
@@ -94,7 +94,7 @@ def main() -> int:
             install_python_packages()
             install_browser_assets()
             if arguments.tests:
-                install_test_providers()
+                install_what_tests_talk_to()
     except CannotInstall as sentence:
         print(f"\n{sentence}", file=sys.stderr)
         return 1
@@ -285,12 +285,10 @@ def install_browser_assets() -> None:
     _install_node_packages(STATIC, "browser assets")
 
 
-def install_test_providers() -> None:
+def install_what_tests_talk_to() -> None:
     """Make each `node_modules` of the tests hold exactly what the lock file beside it says."""
-    for lock in sorted(TEST_PROVIDERS.glob("*/package-lock.json")):
-        _install_node_packages(
-            lock.parent, f"identity provider for tests/portal/{lock.parent.name}"
-        )
+    for lock in sorted(TESTS.glob("*/*/package-lock.json")):
+        _install_node_packages(lock.parent, f"what tests/{lock.parent.relative_to(TESTS)} talks to")
 
 
 def _install_node_packages(folder: Path, name: str) -> None:

@@ -47,7 +47,7 @@ def human(members: QuerySet[User]) -> QuerySet[User]:
 
 def projects_seen_by(actor: Actor) -> QuerySet[Project]:
     """Projects whose people the actor may see, by name."""
-    return visible(actor, Permission.MEMBER_VIEW, Project.objects.order_by("name"), project="pk")
+    return visible(actor, Permission.MEMBER_VIEW, Project.objects.order_by("name"))
 
 
 def project_seen_by(actor: Actor, project_id: UUID | None) -> Project | None:

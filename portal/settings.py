@@ -60,9 +60,16 @@ SECRETS_KEYS = environment.keys("SECRETS_KEYS")
 KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
 
+# Roles, teams and shares are asked in this process's memory, or in SQL; the first is quicker.
+RELATIONS = environment.choice("RELATIONS", ("memory", "sql"), "memory")
+# How many tuples the memory may hold of all tenants together, 400 bytes each at most.
+RELATIONS_TUPLES = environment.number("RELATIONS_TUPLES", 2_000_000)
+
 # Apps: shared ones stand once in the public schema, the others in every cell.
 SHARED_APPS = ["tenants.cells", "django.contrib.contenttypes", "django.contrib.auth"]
 TENANT_APPS = ["tenants", "evidence", "authz", "agent"]
+# What stands in every cell besides tables: functions called with its name at each bootstrap.
+CELL_PARTS = ["authz.installing.install"]
 INSTALLED_APPS = [
     "django_tenants",
     *SHARED_APPS,

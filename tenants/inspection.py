@@ -404,7 +404,7 @@ def _triggers(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
             yield f"{name}.{trigger}", "is switched off" + " (it checks a key)" * bool(internal)
         elif definition == guard:
             guarded.add(name)
-        elif not internal:
+        elif not internal and not _keeps_tuples(name, definition):
             yield f"{name}.{trigger}", f"is none of ours: {definition}"
     for (name,) in catalogue.ask("SELECT t.name FROM {walled} t ORDER BY 1"):
         if name not in guarded:
@@ -620,6 +620,13 @@ def _bare(expression: str | None) -> str:
     """Without what PostgreSQL adds when it prints a policy: brackets, casts to text, an alias."""
     bare = re.sub(r"\s|\(|\)|::text", "", (expression or "").lower())
     return bare.replace('as"nullif"', "")
+
+
+def _keeps_tuples(table: str, definition: str) -> bool:
+    """Whether it is one of authz.tuples: named so, with a function named so of the same cell."""
+    cell = re.escape(table.partition(".")[0])
+    ours = rf"CREATE (CONSTRAINT )?TRIGGER authz_\w+ .* EXECUTE FUNCTION {cell}\.authz_\w+\(\)"
+    return re.fullmatch(ours, definition) is not None
 
 
 def _body(definition: str) -> str:

@@ -74,9 +74,7 @@ def home(request: PortalRequest) -> HttpResponse:
 
 
 def _waiting(request: PortalRequest) -> QuerySet[Proposal]:
-    rows = Proposal.objects.filter(state=Proposal.State.OPEN)
-    # decide() never lets a requester countersign; the database can leave those out by itself.
-    rows = rows.exclude(task__owner=request.user).order_by("created_at")
+    rows = Proposal.objects.filter(state=Proposal.State.OPEN).order_by("created_at")
     rows = rows.select_related("repository", "task__owner").annotate(
         fails=ExpressionWrapper(Q(checks__contains=[{"ok": False}]), output_field=BooleanField())
     )

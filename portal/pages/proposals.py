@@ -84,7 +84,7 @@ def waiting_for(request: PortalRequest) -> Any:
     return visible(
         request.actor,
         Permission.PROPOSAL_COUNTERSIGN,
-        Proposal.objects.filter(state=Proposal.State.OPEN).exclude(task__owner_id=request.user.pk),
+        Proposal.objects.filter(state=Proposal.State.OPEN),
     )
 
 

@@ -22,6 +22,8 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.ROLE_CHANGE: ("change roles of the whole tenant", "changed roles of the whole tenant"),
     P.PROJECT_ROLE_CHANGE: ("change roles of a project", "changed roles of a project"),
     P.PROJECT_CREATE: ("create a project", "created a project"),
+    P.TEAM_CHANGE: ("change teams", "changed a team"),
+    P.SHARE_CHANGE: ("share work", "changed whom work is shared with"),
     P.TENANT_OPEN: ("open a tenant", "opened the tenant"),
     P.PACK_BUILD: ("build an evidence pack", "worked on an evidence pack"),
     "pack.download": ("download an evidence pack", "downloaded an evidence pack"),

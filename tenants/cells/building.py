@@ -1,8 +1,10 @@
 """Builds a cell: a schema with every table, the wall around each."""
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.utils.module_loading import import_string
 from psycopg import sql
 
 from tenants import rls
@@ -30,5 +32,7 @@ def build_cell(name: str) -> list[str]:
     connection.set_schema_to_public()  # type: ignore[attr-defined]  # our backend
     with transaction.atomic():
         tables = rls.sync(name)
+        for part in settings.CELL_PARTS:
+            import_string(part)(name)
         Cell.objects.get_or_create(schema_name=name)
     return tables

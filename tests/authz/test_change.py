@@ -99,7 +99,7 @@ def test_a_role_in_one_project_is_worth_nothing_in_another(in_acme):
 
     assert decide(_actor(in_acme, "ada"), Permission.PROPOSAL_VIEW, in_acme.project).allowed
     assert not decide(_actor(in_acme, "ada"), Permission.PROPOSAL_VIEW, other).allowed
-    seen = visible(_actor(in_acme, "ada"), Permission.TASK_VIEW, Project.objects.all(), "pk")
+    seen = visible(_actor(in_acme, "ada"), Permission.TASK_VIEW, Project.objects.all())
     assert list(seen) == [in_acme.project]
 
 

@@ -38,6 +38,7 @@ def main() -> None:
     """Run every measurement, print each as soon as it is known."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--entries", type=int, default=1_000_000, help="for the verifier")
+    asked.add_argument("--tuples", type=int, default=1_000_000, help="for questions about rights")
     asked.add_argument("--requests", type=int, default=20)
     asked.add_argument("--only", choices=["directory"], help="measure nothing else")
     options = asked.parse_args()
@@ -56,6 +57,8 @@ def main() -> None:
     embedded.destroy(HOME)
     if options.only:
         return
+    command = [sys.executable, "-m", "tests.bench.authz", "--tuples", str(options.tuples)]
+    subprocess.run(command, cwd=ROOT, check=True)
     bench = ROOT / "tests" / "bench" / "verifier_bench.py"
     subprocess.run([sys.executable, str(bench), "--entries", str(options.entries)], check=True)
 
