@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HOSTING = ("any", "managed", "self_hosted", "air_gapped")
 LICENCE_POLICIES = ("any", "permissive_only", "copyleft_ok", "osi_only")
+RUN_BY = ("any", "nobody", "small_team", "dedicated_team")
 COMPLIANCE_TARGETS = ("ssdf", "asvs_l2", "slsa_l3")
 MAXIMUM_ITEMS = 40
 MAXIMUM_ITEM_LENGTH = 80
@@ -33,15 +34,18 @@ class Constraints:
     """One recommendation request.
 
     skills: languages and tools the team knows. already_run: technologies or platforms the
-    organisation runs. latency_budget_ms: 95th percentile. must_haves: capability ids or
-    technologies. priorities: criteria ids, most important first. layers: ids in scope,
-    empty for all. Numbers that were not given are None.
+    organisation runs. leaving: those of them that it is not content with. run_by: who will keep
+    it running. latency_budget_ms: 95th percentile. must_haves: capability ids or technologies.
+    priorities: criteria ids, most important first. layers: ids in scope, empty for all. Numbers
+    that were not given are None.
     """
 
     title: str
     building: str = ""
     skills: tuple[str, ...] = ()
     already_run: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    run_by: str = "any"
     requests_per_second: float | None = None
     data_gb: float | None = None
     latency_budget_ms: float | None = None
@@ -202,6 +206,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "building": _text(4000),
     "skills": _items,
     "already_run": _items,
+    "leaving": _items,
+    "run_by": _choice(RUN_BY),
     "requests_per_second": _number(10_000_000, "requests per second"),
     "data_gb": _number(10_000_000, "GB"),
     "latency_budget_ms": _number(600_000, "ms"),

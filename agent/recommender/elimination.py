@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,13 @@ def team_languages(constraints: Constraints, catalogue: Catalogue) -> list[str]:
     return spoken
 
 
+def speaks(technology: Technology, layer_id: str, languages: Sequence[str]) -> bool:
+    """Whether a technology can be used from one of `languages`. Browsers speak their own."""
+    if technology.kind not in ("framework", "library", "tool") or layer_id == "frontend":
+        return True
+    return "any" in technology.languages or bool(set(languages) & set(technology.languages))
+
+
 def present(constraints: Constraints, catalogue: Catalogue) -> list[str]:
     """Technologies the request says are there: what runs already, or what the team knows."""
     named = [catalogue.find(name) for name in (*constraints.already_run, *constraints.skills)]
@@ -121,6 +128,7 @@ def _findings(
     technology: Technology,
     today: dt.date,
 ) -> Iterator[Finding]:
+    yield from _standard(catalogue, technology)
     yield from _named(constraints, catalogue, layer, technology)
     yield from _capabilities(constraints, catalogue, layer, technology)
     yield from _hosting(constraints, technology)
@@ -131,6 +139,22 @@ def _findings(
     yield from _requirement(constraints, catalogue, technology)
     yield from _latency(constraints, layer, technology, today)
     yield from _assurance(constraints, layer, technology)
+
+
+def _standard(catalogue: Catalogue, technology: Technology) -> Iterator[Finding]:
+    standard = catalogue.standards.get(technology.id)
+    if standard is None or standard.verdict == "approved":
+        return
+    until = f" by {standard.until}" if standard.until else ""
+    banned = standard.verdict == "banned"
+    ruled = "banned" if banned else f"to be retired{until}"
+    yield Finding(
+        technology.id,
+        "standards",
+        technology.facts["name"].id,
+        f"{technology.name} is {ruled} by your organisation's own standard: {standard.reason}",
+        eliminates=banned,
+    )
 
 
 def _named(
@@ -280,13 +304,13 @@ def _language(
     constraints: Constraints, catalogue: Catalogue, layer: Layer, technology: Technology
 ) -> Iterator[Finding]:
     spoken = team_languages(constraints, catalogue)
-    if not spoken or "any" in technology.languages or technology.kind == "language":
+    if not spoken or technology.kind == "language":
         return
-    if set(spoken) & set(technology.languages):
+    if "any" in technology.languages or set(spoken) & set(technology.languages):
         return
     fact = technology.facts["languages"]
     offered = ", ".join(technology.languages)
-    if technology.kind in ("framework", "library", "tool") and layer.id != "frontend":
+    if not speaks(technology, layer.id, spoken):
         yield Finding(
             technology.id,
             "skills",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agent.recommender.catalogue import Catalogue, CatalogueChanged, Layer
+from agent.recommender.brief import NOT_A_CONCERN, sentences
+from agent.recommender.catalogue import Catalogue, CatalogueChanged, Layer, Technology
 from agent.recommender.constraints import Constraints
 
 # Looked at for every option, beside the layer's own capabilities and latency figures.
@@ -45,8 +47,17 @@ COMMON = (
 )
 
 
-def retrieve(constraints: Constraints, catalogue: Catalogue, today: dt.date) -> dict[str, Any]:
+def retrieve(
+    constraints: Constraints,
+    catalogue: Catalogue,
+    today: dt.date,
+    *,
+    only: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Collect the evidence for a request.
+
+    only: ids of the options to look at, in the one layer of the request, whether or not the
+    catalogue lists them there; None for all that it lists.
 
     Returns, ready for JSON:
       step "evidence"; catalogue: digest; today: ISO date;
@@ -62,7 +73,15 @@ def retrieve(constraints: Constraints, catalogue: Catalogue, today: dt.date) -> 
         "asked_for": asked_for(constraints, catalogue),
         "unrecognised": [name for name in constraints.already_run if catalogue.find(name) is None],
         "layers": {
-            layer.id: {"options": _options(layer, catalogue, today)}
+            layer.id: {
+                "options": _options(
+                    layer,
+                    catalogue.options(layer.id)
+                    if only is None
+                    else [catalogue.technologies[name] for name in only],
+                    today,
+                )
+            }
             for layer in layers_in_scope(constraints, catalogue)
         },
     }
@@ -79,7 +98,10 @@ def layers_in_scope(constraints: Constraints, catalogue: Catalogue) -> list[Laye
 
 def asked_for(constraints: Constraints, catalogue: Catalogue) -> list[dict[str, Any]]:
     """Capabilities that the request's own words ask for, each with the words that did."""
-    text = f"{constraints.title}. {constraints.building}".lower()
+    said = sentences(f"{constraints.title}\n{constraints.building}".lower())
+    # "No longer needs signing" does not ask for it.
+    kept = [sentence for sentence in said if not NOT_A_CONCERN.search(sentence)]
+    text = "\n".join(kept)
     text += " " + " ".join(target.replace("_", " ") for target in constraints.compliance)
     found = []
     for capability in catalogue.capabilities.values():
@@ -98,14 +120,16 @@ def check_same_catalogue(step: dict[str, Any], catalogue: Catalogue) -> None:
         )
 
 
-def _options(layer: Layer, catalogue: Catalogue, today: dt.date) -> list[dict[str, Any]]:
+def _options(
+    layer: Layer, technologies: Iterable[Technology], today: dt.date
+) -> list[dict[str, Any]]:
     wanted = (
         *COMMON,
         *layer.latency,
         *(f"capability.{capability}" for capability in layer.capabilities),
     )
     options = []
-    for technology in catalogue.options(layer.id):
+    for technology in technologies:
         facts = [technology.facts[name] for name in wanted if name in technology.facts]
         known = [fact for fact in facts if fact.state == "known"]
         options.append(

@@ -70,7 +70,7 @@ def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     finding = ("technology", "constraint", "fact", "sentence", "would_score")
     return {
         **_picked(layer, "layer", "title", "winner", "alternatives", "short"),
-        "confidence": _picked(layer["confidence"], "level", "margin", "sentence"),
+        "confidence": _picked(layer["confidence"], "level", "first", "margin", "sentence"),
         "weights": _picked(layer["weights"], *heaviest),
         "ignored_priorities": layer["ignored_priorities"],
         # Their facts are those of the winner's criteria.
@@ -96,6 +96,7 @@ def _option(row: Mapping[str, Any], criteria: list[str]) -> dict[str, Any]:
     wins = row["rank"] == 1
     dominated = {"dominated_by": row["dominated_by"]} if row["dominated_by"] else {}
     return short | {
+        **_picked(row, "first", "top3"),
         **dominated,
         "criteria": {name: _worth(row["criteria"][name], wins) for name in criteria},
         "figures": [

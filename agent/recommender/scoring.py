@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 from agent.recommender import figures
+from agent.recommender.acceptability import (
+    SAMPLES,
+    SEED,
+    SPREAD,
+    UNKNOWN_SPREAD,
+    acceptability,
+)
 from agent.recommender.catalogue import Catalogue, Layer, Technology
 from agent.recommender.constraints import Constraints
-from agent.recommender.elimination import team_languages
+from agent.recommender.elimination import speaks, team_languages
 from agent.recommender.evidence import check_same_catalogue
-from agent.recommender.values import Setting, Valuation, value_of
+from agent.recommender.values import Setting, Valuation, linked_with, links_of, value_of
+from agent.recommender.whole_stack import best_stack
 
 ALTERNATIVES = 2
+# Latest place in every layer's own order. What it does comes first; what others run (popularity,
+# maturity and community, one criterion) is the best single sign of what a team will choose.
+PROMOTED = {"features": 0, "adoption": 1}
+RARELY_DECISIVE = "performance"  # last, unless the request says otherwise
 
 
 def score(
@@ -21,22 +36,30 @@ def score(
     catalogue: Catalogue,
     evidence: dict[str, Any],
     eliminated: dict[str, Any],
+    *,
+    stated: Mapping[str, float] | None = None,
+    without: frozenset[str] = frozenset(),
+    seed: int = SEED,
 ) -> dict[str, Any]:
     """Rank the options of every layer.
+
+    stated: importance of criteria (any unit, 0 or more) that take the place of the ranked
+    priorities; without: criteria to leave out; seed: of the samples behind the confidence.
 
     Returns, ready for JSON: step "score"; catalogue: digest; today; languages: [language];
       asked_for and unrecognised as in the evidence;
       layers: [{layer, title, decides, weights: {criterion: weight, summing to 1},
         ignored_priorities: [criterion], winner: technology or None,
         alternatives: [up to 2 technologies], short: why there are fewer, or None,
-        confidence: {level: strong|moderate|toss-up|none, margin, sentence},
+        confidence: {level: strong|moderate|toss-up|none, first: share of samples in which the
+          winner comes first, margin, sentence},
         why, against: [{criterion, sentence, facts}],
         what_would_change_it: [{kind: weight|fact|constraint, sentence, ...}],
-        ranked: [{technology, name, rank, total, missing, dominated_by,
+        ranked: [{technology, name, rank, total, missing, first, top3, beats_next, dominated_by,
           criteria: {criterion: {value, weight, contribution, grade, missing, facts, note}},
           figures: [{label, text, value, unit, facts}], needs_verification: [finding]}],
         eliminated: [{technology, constraint, fact, sentence, would_score}]}].
-    Layers are decided in the catalogue's order: later ones see what earlier ones chose.
+    Layers are decided together: what is chosen in one counts in what another is worth.
     Raises CatalogueChanged when a step was made with another catalogue.
     """
     check_same_catalogue(evidence, catalogue)
@@ -44,20 +67,48 @@ def score(
     today = dt.date.fromisoformat(evidence["today"])
     languages = team_languages(constraints, catalogue)
     asked = frozenset(row["capability"] for row in evidence["asked_for"])
-    chosen: list[str] = []
-    layers = []
-    for layer_id, sieve in eliminated["layers"].items():
-        layer = catalogue.layer(layer_id)
-        setting = Setting(
-            constraints, catalogue, layer, today, tuple(languages), asked, tuple(chosen)
+    sieves = eliminated["layers"]
+    links = links_of(catalogue)
+    if not languages and "language-runtime" in sieves:
+        # Everything else is valued in a language, so this one layer is decided by itself first.
+        alone = Setting(
+            constraints,
+            catalogue,
+            catalogue.layer("language-runtime"),
+            today,
+            (),
+            asked,
+            (),
+            links,
+            without,
         )
-        decided = _layer(setting, sieve)
-        layers.append(decided)
-        if decided["winner"] is None:
-            continue
-        chosen.append(decided["winner"])
-        if layer_id == "language-runtime" and not languages:
-            languages = list(catalogue.technologies[decided["winner"]].languages)
+        first = _best_alone(alone, sieves["language-runtime"]["kept"], stated)
+        languages = list(catalogue.technologies[first].languages) if first else []
+        if languages:
+            sieves = {
+                layer_id: _in_the_language(catalogue, layer_id, sieve, languages)
+                for layer_id, sieve in sieves.items()
+            }
+    settings = {
+        layer_id: Setting(
+            constraints,
+            catalogue,
+            catalogue.layer(layer_id),
+            today,
+            tuple(languages),
+            asked,
+            (),
+            links,
+            without,
+        )
+        for layer_id in sieves
+    }
+    stack = _stack(settings, sieves, stated)
+    layers = []
+    for layer_id, sieve in sieves.items():
+        others = tuple(name for other, name in stack.items() if other != layer_id)
+        setting = dataclasses.replace(settings[layer_id], chosen=others)
+        layers.append(_layer(setting, sieve, stated, seed))
     return {
         "step": "score",
         "catalogue": catalogue.digest,
@@ -67,6 +118,77 @@ def score(
         "unrecognised": evidence["unrecognised"],
         "layers": layers,
     }
+
+
+def _in_the_language(
+    catalogue: Catalogue, layer_id: str, sieve: Mapping[str, Any], languages: Sequence[str]
+) -> dict[str, Any]:
+    """The sieve without what cannot be used in the language that was just chosen."""
+    kept, out = [], list(sieve["eliminated"])
+    for name in sieve["kept"]:
+        technology = catalogue.technologies[name]
+        if speaks(technology, layer_id, languages):
+            kept.append(name)
+            continue
+        out.append(
+            {
+                "technology": name,
+                "constraint": "language-runtime",
+                "fact": technology.facts["languages"].id,
+                "sentence": f"{technology.name} is for {', '.join(technology.languages)}; the "
+                f"language chosen above is {', '.join(languages)}.",
+            }
+        )
+    return {
+        "kept": kept,
+        "eliminated": out,
+        "needs_verification": [
+            row for row in sieve["needs_verification"] if row["technology"] in kept
+        ],
+    }
+
+
+def _best_alone(
+    setting: Setting, kept: Sequence[str], stated: Mapping[str, float] | None
+) -> str | None:
+    weight = weights_in_play(setting, stated)
+    return min(
+        kept, key=lambda name: (-round(_worth(setting, name, weight), 9), name), default=None
+    )
+
+
+def _worth(setting: Setting, name: str, weight: Mapping[str, float]) -> float:
+    technology = setting.catalogue.technologies[name]
+    return weighted_total(
+        {criterion: value_of(criterion, technology, setting).value for criterion in weight}, weight
+    )
+
+
+def _stack(
+    settings: Mapping[str, Setting],
+    sieves: Mapping[str, Any],
+    stated: Mapping[str, float] | None,
+) -> dict[str, str]:
+    """The winner of every layer that has one, chosen for the stack as a whole."""
+    if not settings:
+        return {}
+    weight = {layer_id: weights_in_play(setting, stated) for layer_id, setting in settings.items()}
+    candidates = {layer_id: sieves[layer_id]["kept"] for layer_id in settings}
+    everything = {name for names in candidates.values() for name in names}
+    # Only what an option is linked with can change its worth, so nothing else is looked up twice.
+    any_setting = next(iter(settings.values()))
+    linked = {name: linked_with(any_setting, name) & everything for name in everything}
+    apart = any_setting.links.apart
+
+    @cache
+    def known(layer_id: str, name: str, there: frozenset[str]) -> float:
+        setting = dataclasses.replace(settings[layer_id], chosen=tuple(sorted(there)))
+        return _worth(setting, name, weight[layer_id])
+
+    def worth(layer_id: str, name: str, others: frozenset[str]) -> float:
+        return known(layer_id, name, others & linked[name])
+
+    return best_stack(candidates, worth, lambda one, other: other in apart.get(one, ()))
 
 
 def rank_order_centroid(count: int) -> list[float]:
@@ -79,11 +201,60 @@ def rank_order_centroid(count: int) -> list[float]:
     ]
 
 
+def rank_sum(count: int) -> list[float]:
+    """Weights of `count` ranked criteria that fall in equal steps; they sum to 1.
+
+    Flatter than the centroid, for an order that is itself a guess. Source: Stillwell, Seaver and
+    Edwards, "A comparison of weight approximation techniques", 1981.
+    """
+    whole = count * (count + 1) / 2
+    return [(count - rank) / whole for rank in range(count)]
+
+
 def weights(layer: Layer, priorities: Sequence[str]) -> dict[str, float]:
-    """Weight per criterion of the layer: the request's ranking first, then the layer's own."""
+    """Weight per criterion of the layer: the request's ranking first, then the layer's own.
+
+    Half centroid, half rank sum: what comes first matters most, and nothing is as good as gone.
+    """
     wanted = [criterion for criterion in priorities if criterion in layer.criteria]
-    order = list(dict.fromkeys([*wanted, *layer.criteria]))
-    return dict(zip(order, rank_order_centroid(len(order)), strict=True))
+    own = [criterion for criterion in layer.criteria if criterion != RARELY_DECISIVE]
+    for criterion, place in PROMOTED.items():
+        if criterion in own[place + 1 :]:
+            own.remove(criterion)
+            own.insert(place, criterion)
+    order = list(dict.fromkeys([*wanted, *own, *layer.criteria]))
+    pairs = zip(rank_order_centroid(len(order)), rank_sum(len(order)), strict=True)
+    return dict(zip(order, ((one + other) / 2 for one, other in pairs), strict=True))
+
+
+def weights_in_play(
+    setting: Setting, stated: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Weights of the layer's criteria that the request gives something to judge by; sum 1.
+
+    A criterion that rests on the request alone (familiarity, precedent) and was not asked for
+    says nothing about any option, so its weight goes to the others.
+    """
+    layer, constraints = setting.layer, setting.constraints
+    silent = set()
+    if not constraints.skills:
+        silent.add("familiarity")
+    if not constraints.already_run and not constraints.leaving and not setting.catalogue.standards:
+        silent.add("precedent")
+    silent |= setting.without
+    if stated is not None:
+        found = {key: max(0.0, float(stated.get(key, 0.0))) for key in layer.criteria}
+    else:
+        priorities = list(constraints.priorities)
+        if constraints.run_by in ("nobody", "small_team") and "operations" not in priorities:
+            # Who has nobody to run it has said what matters.
+            priorities.insert(0 if constraints.run_by == "nobody" else 1, "operations")
+        found = weights(layer, priorities)
+    found = {key: 0.0 if key in silent else share for key, share in found.items()}
+    total = sum(found.values())
+    if not total:
+        return weights(layer, constraints.priorities)
+    return {key: share / total for key, share in found.items()}
 
 
 def weighted_total(value_by_criterion: Mapping[str, float], weight: Mapping[str, float]) -> float:
@@ -125,9 +296,11 @@ def tipping_weight(
     return level if 0 <= level <= 1 else None
 
 
-def _layer(setting: Setting, sieve: Mapping[str, Any]) -> dict[str, Any]:
+def _layer(
+    setting: Setting, sieve: Mapping[str, Any], stated: Mapping[str, float] | None, seed: int
+) -> dict[str, Any]:
     layer, catalogue = setting.layer, setting.catalogue
-    weight = weights(layer, setting.constraints.priorities)
+    weight = weights_in_play(setting, stated)
     valued = {
         name: {
             criterion: value_of(criterion, catalogue.technologies[name], setting)
@@ -168,6 +341,19 @@ def _layer(setting: Setting, sieve: Mapping[str, Any]) -> dict[str, Any]:
                     f"{budget:,.0f} USD a month; ask for a quote.",
                 }
             )
+    sampled = acceptability(
+        {name: numbers[name] for name in order},
+        {name: _spread(valued[name]) for name in order},
+        weight,
+        seed=seed,
+    )
+    for row, following in zip_longest(ranked, ranked[1:]):
+        name = row["technology"]
+        row["first"] = round(sampled.first[name], 4)
+        row["top3"] = round(sampled.top3[name], 4)
+        row["beats_next"] = (
+            round(sampled.wins[name, following["technology"]], 4) if following else None
+        )
     why, against = _reasons(setting, weight, ranked, valued)
     return {
         "layer": layer.id,
@@ -211,6 +397,9 @@ def _option(
         "rank": rank,
         "total": round(total, 6),
         "missing": round(missing, 6),
+        "first": None,
+        "top3": None,
+        "beats_next": None,
         "dominated_by": None,
         "criteria": {
             criterion: {
@@ -247,14 +436,14 @@ def _short(layer: Layer, order: list[str], sieve: Mapping[str, Any]) -> str | No
 def _confidence(setting: Setting, ranked: list[dict[str, Any]]) -> dict[str, Any]:
     if len(ranked) < 2:
         sentence = "Nothing is left to compare it with." if ranked else "No option is left."
-        return {"level": "none", "margin": None, "sentence": sentence}
+        return {"level": "none", "first": None, "margin": None, "sentence": sentence}
     first, second = ranked[0], ranked[1]
     margin = first["total"] - second["total"]
     bounds = setting.catalogue.confidence
     level = "toss-up"
-    if margin >= bounds["strong"]:
+    if first["first"] >= bounds["strong"]:
         level = "strong"
-    elif margin >= bounds["moderate"]:
+    elif first["first"] >= bounds["moderate"]:
         level = "moderate"
     words = {
         "strong": "a clear lead",
@@ -262,10 +451,23 @@ def _confidence(setting: Setting, ranked: list[dict[str, Any]]) -> dict[str, Any
         "toss-up": "close to a draw: take the one you would rather run",
     }
     sentence = (
-        f"{first['name']} is {margin * 100:.1f} points of 100 ahead of {second['name']}; "
-        f"{words[level]}."
+        f"{first['name']} comes first in {first['first']:.0%} of {SAMPLES:,} samples of weights "
+        f"and facts, {margin * 100:.1f} points of 100 ahead of {second['name']}; {words[level]}."
     )
-    return {"level": level, "margin": round(margin, 6), "sentence": sentence}
+    return {
+        "level": level,
+        "first": first["first"],
+        "margin": round(margin, 6),
+        "sentence": sentence,
+    }
+
+
+def _spread(valuations: Mapping[str, Valuation]) -> dict[str, float]:
+    """Standard deviation of every value, from the grade it rests on and what is unknown in it."""
+    return {
+        criterion: (1 - row.missing) * SPREAD[row.grade] + row.missing * UNKNOWN_SPREAD
+        for criterion, row in valuations.items()
+    }
 
 
 def _reasons(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,9 +13,25 @@ from agent.recommender.catalogue import Catalogue, Fact, Layer, Technology
 from agent.recommender.constraints import Constraints, plain
 from agent.recommender.elimination import present
 
-MUST, ASKED, ORDINARY = 3.0, 2.0, 1.0
+MUST, ASKED, ORDINARY = 6.0, 4.0, 1.0
 NEW_TO_THE_TEAM, NOTHING_LIKE_IT = 0.15, 0.2
+# Where what runs now is to go, something new costs nothing more than any other new thing.
+FREE_TO_CHOOSE = 0.5
+SIMPLE_NEED = re.compile(r"\b(?:fairly |quite |very )?(?:simple|basic|small|tiny|trivial)\b", re.I)
+# A question about one layer alone, with what fills it today: known ground, but an open question.
+IN_QUESTION = 0.7
+OWN_WAY = ("custom-build", "status-quo")
 NEW_PLATFORM = "brings a platform with it that is not there yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """together: technology to those it goes well with, each with how much that counts (0..1);
+    apart: technology to those it cannot be used with.
+    """
+
+    together: Mapping[str, Mapping[str, float]]
+    apart: Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +39,8 @@ class Setting:
     """What the values depend on beside the option itself.
 
     languages: those of the team, or the one chosen first when the team named none.
-    asked: capabilities that the request's words ask for. chosen: winners of earlier layers.
+    asked: capabilities that the request's words ask for. chosen: winners of the other layers.
+    links: how technologies go together. without: criteria left out, for the evaluation.
     """
 
     constraints: Constraints
@@ -32,6 +50,8 @@ class Setting:
     languages: tuple[str, ...]
     asked: frozenset[str]
     chosen: tuple[str, ...]
+    links: Links
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +93,6 @@ class _Parts:
         self.facts.append(fact.id)
         self.grades.append(fact.grade)
 
-    def bonus(self, worth: float, fact: Fact, note: str) -> None:
-        """Add `worth` on top, as far as the fact's grade is trusted."""
-        self.total += self.weight * self.setting.catalogue.trust[fact.grade] * worth
-        self.facts.append(fact.id)
-        self.grades.append(fact.grade)
-        self.notes.append(note)
-
     def skip(self, fact: Fact | None, weight: float = 1.0) -> None:
         """Count something unknown at the fixed low value."""
         self.total += weight * self.setting.catalogue.unknown
@@ -112,6 +125,30 @@ def value_of(criterion: str, technology: Technology, setting: Setting) -> Valuat
     return _VALUES[criterion](technology, setting)
 
 
+def links_of(catalogue: Catalogue) -> Links:
+    """How the technologies of the catalogue go together, looked up once for a whole request."""
+    together: dict[str, dict[str, float]] = {}
+    apart: dict[str, set[str]] = {}
+    for technology in catalogue.technologies.values():
+        for other in technology.companions:
+            together.setdefault(technology.id, {})[other] = 1.0
+            together.setdefault(other, {})[technology.id] = 1.0
+    for rule in catalogue.rules:
+        for one, other in ((rule.left, rule.right), (rule.right, rule.left)):
+            if rule.kind == "conflicts":
+                apart.setdefault(one, set()).add(other)
+            elif rule.kind == "synergy":
+                known = together.setdefault(one, {})
+                known[other] = max(known.get(other, 0.0), rule.strength)
+    return Links(together, apart)
+
+
+def linked_with(setting: Setting, name: str) -> frozenset[str]:
+    """Technologies whose presence can change what `name` is worth, in either direction."""
+    own = setting.catalogue.technologies[name]
+    return frozenset({*setting.links.together.get(name, ()), *own.requires})
+
+
 def on_curve(anchors: Iterable[tuple[float, float]], x: float) -> float:
     """Piecewise-linear interpolation; flat beyond the first and the last anchor.
 
@@ -138,13 +175,14 @@ def _curve(setting: Setting, criterion: str, name: str, fact: Fact) -> float:
 def _features(technology: Technology, setting: Setting) -> Valuation:
     parts = _Parts(setting)
     for capability in setting.layer.capabilities:
-        fact = technology.facts[f"capability.{capability}"]
+        # An option that the catalogue lists elsewhere was not asked about this layer's.
+        fact = technology.facts.get(f"capability.{capability}")
         weight = ORDINARY
         if capability in setting.constraints.must_haves:
             weight = MUST
         elif capability in setting.asked:
             weight = ASKED
-        if fact.state == "known":
+        if fact is not None and fact.state == "known":
             parts.add(1.0 if fact.value else 0.0, fact, weight)
         else:
             parts.skip(fact, weight)
@@ -154,27 +192,28 @@ def _features(technology: Technology, setting: Setting) -> Valuation:
 def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
     spoken = setting.languages
     if "any" in technology.languages:
-        worth = 0.7
+        worth = 0.6
     elif not spoken:
         worth = 0.5
     elif spoken[0] in technology.languages:
         worth = 0.8
     else:
-        worth = 0.4 if set(spoken) & set(technology.languages) else 0.0
+        worth = 0.5 if set(spoken) & set(technology.languages) else 0.0
     parts = _Parts(setting)
-    parts.add(worth, technology.facts["languages"])
-    together = [other for other in setting.chosen if _companions(technology, other, setting)]
+    there = [*present(setting.constraints, setting.catalogue), *setting.chosen]
+    known = setting.links.together.get(technology.id, {})
+    together = [other for other in dict.fromkeys(there) if other in known]
     if together:
         names = ", ".join(setting.catalogue.technologies[other].name for other in together)
-        parts.bonus(0.2, technology.facts["companions"], f"often run together with {names}")
+        worth += 0.3 * max(known[other] for other in together)
+        parts.facts.append(technology.facts["companions"].id)
+        parts.notes.append(f"often run together with {names}")
+    if _needs_new_platform(technology, setting):
+        worth -= 0.3
+        parts.facts.append(technology.facts["requires"].id)
+        parts.notes.append(NEW_PLATFORM)
+    parts.add(min(1.0, max(0.0, worth)), technology.facts["languages"])
     return parts.valuation()
-
-
-def _companions(technology: Technology, other: str, setting: Setting) -> bool:
-    return (
-        other in technology.companions
-        or technology.id in setting.catalogue.technologies[other].companions
-    )
 
 
 def _familiarity(technology: Technology, setting: Setting) -> Valuation:
@@ -206,25 +245,39 @@ def _familiarity(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _precedent(technology: Technology, setting: Setting) -> Valuation:
-    running = [
-        found.id
-        for name in setting.constraints.already_run
-        if (found := setting.catalogue.find(name)) is not None
-    ]
-    if not running:
+    def named(names: Iterable[str]) -> list[str]:
+        found = (setting.catalogue.find(name) for name in names)
+        return [technology.id for technology in found if technology is not None]
+
+    leaving = named(setting.constraints.leaving)
+    running = [name for name in named(setting.constraints.already_run) if name not in leaving]
+    standard = setting.catalogue.standards.get(technology.id)
+    fact = technology.facts["name"]
+    if standard is not None and standard.verdict == "to_be_retired":
+        return _stated(0.0, fact, f"to be retired by your own standard: {standard.reason}")
+    if standard is not None and standard.verdict == "approved" and technology.id not in leaving:
+        return _stated(1.0, fact, f"approved by your own standard: {standard.reason}")
+    if not running and not leaving:
         return _not_asked(setting, "the request names nothing that runs already")
-    if technology.id in running:
-        return _stated(1.0, technology.facts["name"], "runs already")
+    if technology.id in leaving:
+        return _stated(0.0, fact, "runs already, and the request is not content with it")
+    if technology.id in running or (technology.id == "status-quo" and not leaving):
+        if setting.constraints.layers == (setting.layer.id,):
+            return _stated(IN_QUESTION, fact, "runs already, and the request puts it in question")
+        return _stated(1.0, fact, "runs already")
+    gone = [setting.catalogue.technologies[name] for name in leaving]
+    replaced = any(setting.layer.id in technology.layers for technology in gone)
+    base = FREE_TO_CHOOSE if replaced else NOTHING_LIKE_IT
     companions = technology.facts["companions"]
-    near = [other for other in running if _companions(technology, other, setting)]
+    known = setting.links.together.get(technology.id, {})
+    near = [other for other in running if other in known]
     if near:
         names = ", ".join(setting.catalogue.technologies[other].name for other in near)
-        return _linked(
-            setting, NOTHING_LIKE_IT, 0.65, companions, f"goes with {names}, which runs already"
-        )
+        note = f"goes with {names}, which runs already"
+        return _linked(setting, base, max(0.65, base + 0.2), companions, note)
     if _needs_new_platform(technology, setting):
-        return _linked(setting, NOTHING_LIKE_IT, 0.0, technology.facts["requires"], NEW_PLATFORM)
-    return _stated(NOTHING_LIKE_IT, companions, "nothing like it runs already")
+        return _linked(setting, base, 0.0, technology.facts["requires"], NEW_PLATFORM)
+    return _stated(base, companions, "nothing like it runs already")
 
 
 def _stated(worth: float, fact: Fact, note: str) -> Valuation:
@@ -255,6 +308,14 @@ def _operations(technology: Technology, setting: Setting) -> Valuation:
         parts.skip(burden)
         return parts.valuation()
     worth = _curve(setting, "operations", "operations_burden", burden)
+    if setting.constraints.run_by == "dedicated_team":
+        # Whoever has people for it minds the work half as much.
+        worth = (1 + worth) / 2
+        parts.notes.append("a dedicated team runs it")
+    elif technology.id == "custom-build" and SIMPLE_NEED.search(setting.constraints.building):
+        # The work of building and keeping it grows with what it has to do.
+        worth = max(worth, 0.75)
+        parts.notes.append("the request calls the need simple")
     managed = technology.facts["hosting.managed"]
     if (
         setting.constraints.hosting == "managed"
@@ -365,11 +426,16 @@ def _performance(technology: Technology, setting: Setting) -> Valuation:
 def _adoption(technology: Technology, setting: Setting) -> Valuation:
     """Popularity, maturity and community go together, so they share one weight."""
     parts = _Parts(setting)
+    if technology.kind == "approach" and technology.id in OWN_WAY:
+        fact = technology.facts["name"]
+        return Valuation(
+            setting.catalogue.neutral, fact.grade, 0.0, (fact.id,), "nothing others could adopt"
+        )
     for name in setting.catalogue.criteria["adoption"].curves:
-        fact = technology.facts.get(name)
-        if fact is None or fact.state != "known" or fact.is_stale(setting.today):
+        figure = technology.facts.get(name)
+        if figure is None or figure.state != "known" or figure.is_stale(setting.today):
             continue
-        parts.add(_curve(setting, "adoption", name, fact), fact)
+        parts.add(_curve(setting, "adoption", name, figure), figure)
     return parts.valuation()
 
 

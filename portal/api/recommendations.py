@@ -15,7 +15,12 @@ from agent.loop import Phase
 from agent.models import Action, Plan, Repository, Task
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
-from agent.recommender.constraints import COMPLIANCE_TARGETS, HOSTING, LICENCE_POLICIES
+from agent.recommender.constraints import (
+    COMPLIANCE_TARGETS,
+    HOSTING,
+    LICENCE_POLICIES,
+    RUN_BY,
+)
 from authz.decisions import visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -45,6 +50,8 @@ class Wanted(Schema):
     building: str = Field("", description="What is being built, in sentences.")
     skills: list[str] = _names("Languages and tools that the team knows.")
     already_run: list[str] = _names("Technologies that the organisation runs already.")
+    leaving: list[str] = _names("Those of them that are to be replaced.")
+    run_by: str = one_of(RUN_BY, "Who will keep it running.", RUN_BY[0])
     requests_per_second: float | None = _number("Peak load, requests a second.")
     data_gb: float | None = _number("Data kept, GB.")
     latency_budget_ms: float | None = _number("95th percentile, milliseconds.")

@@ -247,6 +247,10 @@ def _form(
         "targets": [(name, forms.WORDS[name]) for name in ("ssdf", "asvs_l2", "slsa_l3")],
         "hostings": _options("any", "managed", "self_hosted", "air_gapped"),
         "policies": _options("any", "permissive_only", "copyleft_ok", "osi_only"),
+        "runners": [
+            ("any", "Not decided yet"),
+            *_options("nobody", "small_team", "dedicated_team"),
+        ],
         "capabilities": known.capabilities.values(),
         "previous": kept.get("previous"),
         "has_draft": bool(kept),
