@@ -26,6 +26,7 @@ from tenants.actor import system_actor
 from tenants.scope import current, current_tenant_id
 
 TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
+HEADS_COMPARED = 20  # earlier packs from whose heads a proof leads to a new one
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 # What would have to be added to a pack for a control that it does not prove.
@@ -92,6 +93,7 @@ def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
             tenant_name=tenant.name,
             object_id=str(proposal.pk),
             created_at=checkpoint.signed_at,
+            query=f"Every entry about proposal {proposal.pk}, and the work that led to it",
             tool_versions={tool: version(tool) for tool in TOOLS},
         ),
         entries=_disclosed(entries),
@@ -100,8 +102,31 @@ def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
         files=_files(proposal, entries, signer),
         signer=signer,
         story=_story(proposal),
+        population=[_population_row(proposal)],
+        earlier_sizes=_heads_handed_out(checkpoint),
     )
     return content, checkpoint
+
+
+def _population_row(proposal: Proposal) -> dict[str, Any]:
+    return {
+        "proposal": str(proposal.pk),
+        "repo": proposal.repository.name,
+        "number": proposal.number,
+        "title": proposal.title,
+        "head": proposal.head_sha,
+        "diff_sha256": proposal.diff_sha256,
+        "folder": f"prs/{proposal.repository.name}-{proposal.number}",
+        "excluded": "",
+    }
+
+
+def _heads_handed_out(checkpoint: Checkpoint) -> list[int]:
+    """Sizes of the last heads that packs carried out of the house before this one."""
+    earlier = Pack.objects.filter(
+        state=Pack.State.READY, checkpoint_size__lt=checkpoint.size
+    ).order_by("-checkpoint_size")
+    return list(earlier.values_list("checkpoint_size", flat=True).distinct()[:HEADS_COMPARED])
 
 
 def give_up(pack_id: UUID, bug: Exception) -> None:

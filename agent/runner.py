@@ -27,6 +27,7 @@ from agent.recommender import CatalogueChanged, Constraints
 from agent.tools import TOOLS, Bench
 from authz.change import change
 from authz.permissions import Permission
+from evidence import ledger
 from evidence.store import Stored, StoreFault
 from tenants.actor import Actor
 from tenants.models import User
@@ -241,7 +242,7 @@ def _step(task: Task, by: Actor) -> None:
         else:
             facts.update(_keep_step(task, tools.row, tools.kept))
         if work.phase == loop.Phase.DONE:
-            proposal = _propose(task, _outputs(work))
+            proposal = _propose(task, _outputs(work), by=by)
             task.move_to(S.COMPLETED, finished_at=timezone.now(), reason="")
             facts.update(state=task.state, proposal=proposal.pk, proposal_digest=proposal.digest)
     log.info("step taken", tool=tools.row.tool if tools.row else "plan")
@@ -295,7 +296,7 @@ def _kind_of(name: str) -> Artifact.Kind:
     return known.get(name, Artifact.Kind.STEP)
 
 
-def _propose(task: Task, outputs: dict[str, str]) -> Proposal:
+def _propose(task: Task, outputs: dict[str, str], *, by: Actor) -> Proposal:
     bench = bench_for(task, outputs)
     opened, diff = bench.read_json(PULL_REQUEST), bench.read(DIFF)
     Recommendation.objects.create(
@@ -313,6 +314,20 @@ def _propose(task: Task, outputs: dict[str, str]) -> Proposal:
     )
     proposal.digest = proposal_digest(proposal)
     proposal.save(force_insert=True)
+    # By this entry a pack knows that it leaves no pull request out.
+    ledger.record(
+        "proposal.open",
+        by=by,
+        on=proposal,
+        phase="result",
+        facts={
+            "repository": task.repository.name,
+            "number": proposal.number,
+            "head_sha": proposal.head_sha,
+            "diff_sha256": proposal.diff_sha256,
+            "digest": proposal.digest,
+        },
+    )
     return proposal
 
 

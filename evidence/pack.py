@@ -7,7 +7,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,23 +20,36 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import rfc8785
 
+from evidence.completeness import Account, draw, leaf_fields, sample_seed
 from evidence.dsse import Subject, sign_envelope, statement
 from evidence.leaf import commitment
-from evidence.merkle import inclusion_proofs, leaf_hash, tree_root
-from evidence.notes import Checkpoint, InclusionProof, verify_checkpoint, write_proof
+from evidence.merkle import Frontier, consistency_proof, inclusion_proofs, leaf_hash, tree_root
+from evidence.notes import (
+    Checkpoint,
+    InclusionProof,
+    parse_checkpoint,
+    parse_note,
+    verify_checkpoint,
+    write_proof,
+)
 from evidence.report import render_limits, render_readme, render_report
 from evidence.signing import Signer, VerifierKey
 
 FORMAT = "countersign-pack/2"
-REPORT_FORMAT = "countersign-report/1"
-PREDICATE_TYPE = "urn:countersign:evidence-pack:v1"
+REPORT_FORMAT = "countersign-report/2"
+PREDICATE_TYPE = "urn:countersign:evidence-pack:v2"
+KINDS = frozenset({"proposal", "repository", "period", "framework"})
 TIMELINE_LIMIT = 100  # entries printed; all of them are in log/entries.jsonl
+LIST_LIMIT = 200  # rows printed of any other list; all of them are in the files behind it
 FILE_LIMIT = 2_000_000_000  # bytes; past this a ZIP needs its 64-bit form, which is refused
 # A verifier takes a better ratio for a decompression bomb, so such files are stored as they are.
 RATIO_LIMIT = 100
 PERIOD_START = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can carry
 
-_MADE_HERE = re.compile(r"(00-|manifest\.|scope\.json$|report\.json$|known-limits\.md$|log/|keys/)")
+_MADE_HERE = re.compile(
+    r"(00-|manifest\.|(scope|report|gaps|redactions|sample)\.json$|known-limits\.md$"
+    r"|log/|keys/|population/|access/changes\.json$)"
+)
 _PULL_REQUEST = re.compile(r"prs/(?P<folder>[^/]+-[0-9]+)/(?P<rest>.+)")
 _HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]+))? \+[0-9]+(?:,([0-9]+))? @@")
 _STORY = frozenset({"title", "asked", "layers", "blind_spots"})
@@ -57,8 +70,35 @@ class PackEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """How the pull requests in a pack were drawn from all of a period.
+
+    entry: index of the entry whose facts hold the nonce under "nonce"; it comes after the head
+    over `Scope.population_end` entries, so nobody could choose the nonce to suit the draw.
+    """
+
+    nonce: str
+    entry: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The signed head that a range begins after, with the frontier of the tree it signed."""
+
+    note: str
+    frontier: Frontier
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """What a pack is about."""
+    """What a pack is about.
+
+    coverage: "selection" holds some entries, each with a proof; "range" holds every entry from
+    `start` (the log's beginning when there is none) to the checkpoint.
+    population_end: pull requests named by entries below this index are the population; None is
+    the checkpoint itself.
+    """
 
     tenant_id: UUID
     tenant_slug: str
@@ -66,7 +106,12 @@ class Scope:
     object_id: str
     created_at: datetime  # when the checkpoint was signed, so that a rebuild gives the same bytes
     object_type: str = "proposal"
-    coverage: str = "selection"  # or "range": every entry from the first to the checkpoint
+    kind: str = "proposal"
+    query: str = ""  # what was asked for, in words that a second person could repeat
+    coverage: str = "selection"
+    start: Start | None = None
+    population_end: int | None = None
+    sample: Sample | None = None
     tool_versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,6 +124,9 @@ def build_pack(
     files: Mapping[str, bytes],
     signer: Signer,
     story: Mapping[str, Any],
+    population: Iterable[Mapping[str, Any]] = (),
+    earlier_sizes: Collection[int] = (),
+    population_note: str | None = None,
 ) -> bytes:
     """The pack as bytes; see write_pack()."""
     out = BytesIO()
@@ -91,6 +139,9 @@ def build_pack(
         files=files,
         signer=signer,
         story=story,
+        population=population,
+        earlier_sizes=earlier_sizes,
+        population_note=population_note,
     )
     return out.getvalue()
 
@@ -105,38 +156,66 @@ def write_pack(
     files: Mapping[str, bytes],
     signer: Signer,
     story: Mapping[str, Any],
+    population: Iterable[Mapping[str, Any]] = (),
+    earlier_sizes: Collection[int] = (),
+    population_note: str | None = None,
 ) -> None:
     """Write the pack to `out`, a seekable file. The same arguments give the same bytes.
 
-    entries: ascending by index, at least one; for coverage "range" all of them from 0.
-    leaf_hashes: of the whole log up to the checkpoint, in order; may be empty for "range", where
-    the entries give them. files: what the agent's floor contributes, under prs/, controls/ and
-    access/ (schemas/evidence-pack.schema.json says what each holds). story: title, asked, layers,
-    blind_spots; printed in the report and bound by the signature only.
+    entries: ascending by index, at least one; for coverage "range" all of them from the start.
+    leaf_hashes: of the whole log up to the checkpoint, in order; may be empty for "range" without
+    `earlier_sizes`, where the entries give the root. files: what the agent's floor contributes,
+    under prs/, controls/ and access/ (schemas/evidence-pack.schema.json says what each holds).
+    story: title, asked, layers, blind_spots; printed in the report and bound by the signature only.
+    population: a row for each pull request that the entries name, with proposal, repo, number,
+    title, head, diff_sha256, folder ("" when it is not in the pack) and excluded (why not).
+    earlier_sizes: of heads that auditors may hold already; a proof leads from each to this head.
+    population_note: the head over `scope.population_end` entries, when that is not the pack's own.
     Raises PackFault for entries that are not in the log, payloads that do not fit, paths that
-    escape, documents that are missing. A verifier checks more than that: it trusts nobody.
+    escape, documents that are missing, pull requests that the entries name and the population does
+    not. A verifier checks more than that: it trusts nobody.
     """
     key = VerifierKey.parse(signer.vkey)
     checkpoint = verify_checkpoint(checkpoint_note, key)
     _refuse_odd_paths(files)
+    _refuse_odd_scope(scope, checkpoint, population_note)
     if story.keys() != _STORY:
         raise PackFault(f"the story has {sorted(story)}; it must have {sorted(_STORY)}")
     with SpooledTemporaryFile(max_size=64 << 20) as lines:
-        log = _write_entries(lines, entries, str(scope.tenant_id))
-        hashes = log.leaf_hashes if scope.coverage == "range" else leaf_hashes
-        _refuse_another_log(log, hashes, checkpoint, scope.coverage)
+        log = _write_entries(lines, entries, scope, checkpoint)
+        hashes = _hashes_behind(scope, log, leaf_hashes, checkpoint)
+        rows = _population_rows(population, log)
         contents: dict[str, bytes | IO[bytes]] = {
             **files,
             "log/entries.jsonl": lines,
-            "log/checkpoint.note": checkpoint_note.encode(),
+            "log/checkpoints/end.note": checkpoint_note.encode(),
             "keys/log.vkey": f"{signer.vkey}\n".encode(),
-            "scope.json": rfc8785.dumps(_scope_fields(scope, checkpoint, log)),
             "known-limits.md": render_limits(),
             "00-README.md": render_readme(scope.tenant_name, key),
+            "population/prs.jsonl": b"".join(rfc8785.dumps(row) + b"\n" for row in rows),
+            "gaps.json": rfc8785.dumps(
+                {"gaps": log.account.gaps, "open_intents": log.account.open_intents}
+            ),
+            "redactions.json": rfc8785.dumps({"redactions": log.account.redactions}),
+            "access/changes.json": rfc8785.dumps({"changes": log.account.access}),
         }
+        if scope.start is not None:
+            contents["log/checkpoints/start.note"] = scope.start.note.encode()
+            contents["log/frontier.txt"] = b"".join(
+                b64encode(root) + b"\n" for root in scope.start.frontier.subtree_roots
+            )
+        if population_note is not None:
+            contents["log/checkpoints/population.note"] = population_note.encode()
+        if earlier_sizes:
+            contents["log/consistency.txt"] = _consistency(earlier_sizes, hashes)
+        if scope.sample is not None:
+            contents["sample.json"] = rfc8785.dumps(
+                _sample_fields(scope, scope.sample, population_note or checkpoint_note, rows)
+            )
+        contents["scope.json"] = rfc8785.dumps(_scope_fields(scope, checkpoint, log))
         if scope.coverage == "selection":
             contents |= _proof_files(log.indexes, hashes, checkpoint_note)
-        report = _report(scope, checkpoint, key, log, contents, story)
+        report = _report(scope, checkpoint, key, log, contents, story, rows)
         report_json = rfc8785.dumps(report)
         contents["report.json"] = report_json
         contents["00-report.pdf"] = render_report(report, report_json)
@@ -155,22 +234,43 @@ class _Log:
     indexes: list[int] = field(default_factory=list)
     leaf_hashes: list[bytes] = field(default_factory=list)
     timeline: list[dict[str, Any]] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
     disclosed: int = 0
     withheld: int = 0
 
 
-def _write_entries(lines: IO[bytes], entries: Iterable[PackEntry], tenant_id: str) -> _Log:
-    log, last = _Log(), -1
+def _refuse_odd_scope(scope: Scope, checkpoint: Checkpoint, population_note: str | None) -> None:
+    if scope.kind not in KINDS:
+        raise PackFault(f"kind is {scope.kind!r}; it must be one of {', '.join(sorted(KINDS))}")
+    if scope.coverage not in ("selection", "range"):
+        raise PackFault(f"coverage is {scope.coverage!r}; it must be selection or range")
+    if scope.coverage == "selection" and (scope.start or scope.sample):
+        raise PackFault("only a range begins after a head or has a sample")
+    end = scope.population_end
+    if end is not None and not 0 < end <= checkpoint.size:
+        raise PackFault(f"the population ends at {end}, the log at {checkpoint.size}")
+    if (population_note is not None) != (end not in (None, checkpoint.size)):
+        raise PackFault("the head that the population ends at is given when it is not the pack's")
+    if scope.sample is not None and (end is None or scope.sample.entry < end):
+        raise PackFault("the nonce must be recorded after the head that the population ends at")
+
+
+def _write_entries(
+    lines: IO[bytes], entries: Iterable[PackEntry], scope: Scope, checkpoint: Checkpoint
+) -> _Log:
+    log, last, tenant_id = _Log(), -1, str(scope.tenant_id)
+    population_end = scope.population_end or checkpoint.size
     for entry in entries:
         if entry.index <= last:
             raise PackFault(f"entry {entry.index} does not follow {last}")
         last = entry.index
-        leaf = json.loads(entry.leaf)
+        leaf = leaf_fields(entry.leaf)
         if leaf["tenant"] != tenant_id:
             raise PackFault(f"entry {entry.index} belongs to another tenant, {leaf['tenant']}")
         _count_payload(entry, leaf, log)
         log.indexes.append(entry.index)
         log.leaf_hashes.append(leaf_hash(entry.leaf))
+        log.account.read(entry.index, leaf, in_population=entry.index < population_end)
         if len(log.timeline) < TIMELINE_LIMIT:
             log.timeline.append(_timeline_row(entry.index, leaf))
         lines.write(_entry_line(entry))
@@ -219,18 +319,74 @@ def _entry_line(entry: PackEntry) -> bytes:
     )
 
 
-def _refuse_another_log(
-    log: _Log, hashes: Sequence[bytes], checkpoint: Checkpoint, coverage: str
-) -> None:
-    if coverage not in ("selection", "range"):
-        raise PackFault(f"coverage is {coverage!r}; it must be selection or range")
-    if coverage == "range" and log.indexes != list(range(checkpoint.size)):
-        raise PackFault(f"a range pack holds every entry from 0 to {checkpoint.size - 1}")
-    if len(hashes) != checkpoint.size or tree_root(hashes) != checkpoint.root:
+def _hashes_behind(
+    scope: Scope, log: _Log, leaf_hashes: Sequence[bytes], checkpoint: Checkpoint
+) -> Sequence[bytes]:
+    """The hashes of the whole log, once the entries are seen to lie in it.
+
+    For a range they may be empty: there the entries continue the frontier to the root.
+    """
+    if leaf_hashes and (len(leaf_hashes), tree_root(leaf_hashes)) != (
+        checkpoint.size,
+        checkpoint.root,
+    ):
+        raise PackFault("the leaf hashes do not lead to the checkpoint's root")
+    if scope.coverage == "range":
+        tree = scope.start.frontier if scope.start else Frontier()
+        if log.indexes != list(range(tree.size, checkpoint.size)):
+            raise PackFault(
+                f"a range pack holds every entry from {tree.size} to {checkpoint.size - 1}"
+            )
+        tree = Frontier(tree.size, tree.subtree_roots)
+        tree.extend(log.leaf_hashes)
+        if tree.root() != checkpoint.root:
+            raise PackFault("the leaf hashes do not lead to the checkpoint's root")
+        return leaf_hashes
+    if not leaf_hashes:
         raise PackFault("the leaf hashes do not lead to the checkpoint's root")
     for index, hashed in zip(log.indexes, log.leaf_hashes, strict=True):
-        if index >= checkpoint.size or hashes[index] != hashed:
+        if index >= checkpoint.size or leaf_hashes[index] != hashed:
             raise PackFault(f"entry {index} is not in the log under this checkpoint")
+    return leaf_hashes
+
+
+def _consistency(sizes: Collection[int], hashes: Sequence[bytes]) -> bytes:
+    """A line for each earlier head: its size, then the proof from there to the pack's head."""
+    return b"".join(
+        b" ".join((b"%d" % size, *map(b64encode, consistency_proof(size, hashes)))) + b"\n"
+        for size in sorted(set(sizes))
+    )
+
+
+def _population_rows(population: Iterable[Mapping[str, Any]], log: _Log) -> list[dict[str, Any]]:
+    """What the caller knows of each pull request, with the entries that name it."""
+    known = {row["proposal"]: dict(row) for row in population}
+    named = log.account.proposals
+    if missing := sorted(named.keys() - known.keys()):
+        raise PackFault(f"the entries name proposal {missing[0]}, the population does not")
+    if extra := sorted(known.keys() - named.keys()):
+        raise PackFault(f"no entry of the pack names proposal {extra[0]}")
+    return [known[proposal] | facts for proposal, facts in named.items()]
+
+
+def _sample_fields(
+    scope: Scope, sample: Sample, note: str, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    head = parse_checkpoint(parse_note(note).text)
+    places = {row["proposal"]: row["entries"][0] for row in rows}
+    drawn = draw(sample_seed(head.root, sample.nonce), places, sample.wanted)
+    inside = [row["proposal"] for row in rows if row["folder"]]
+    if sorted(drawn) != sorted(inside):
+        raise PackFault("the pack must hold those pull requests that were drawn, and no others")
+    return {
+        "nonce": sample.nonce,
+        "entry": sample.entry,
+        "size": head.size,
+        "root": b64encode(head.root).decode(),
+        "population": len(places),
+        "wanted": sample.wanted,
+        "drawn": drawn,
+    }
 
 
 def _proof_files(
@@ -247,15 +403,18 @@ def _proof_files(
 def _scope_fields(scope: Scope, checkpoint: Checkpoint, log: _Log) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "kind": "proposal",
+        "kind": scope.kind,
         "tenant": {
             "id": str(scope.tenant_id),
             "slug": scope.tenant_slug,
             "name": scope.tenant_name,
         },
         "object": {"type": scope.object_type, "id": scope.object_id},
+        "query": scope.query,
         "origin": checkpoint.origin,
         "coverage": scope.coverage,
+        "start": scope.start.frontier.size if scope.start else 0,
+        "population_end": scope.population_end or checkpoint.size,
         "from": log.indexes[0],
         "to": log.indexes[-1],
         "created_at": _moment(scope.created_at),
@@ -270,6 +429,7 @@ def _report(
     log: _Log,
     contents: Mapping[str, bytes | IO[bytes]],
     story: Mapping[str, Any],
+    population: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Every figure of the printed report. All but the story can be worked out from the pack."""
     checks = [
@@ -282,10 +442,14 @@ def _report(
     approvals = _read_json(contents, "access/approvals.json")["approvals"]
     folders = _pull_request_folders(contents)
     digests = _manifest(contents)["files"]
+    paths = [path for path in sorted(digests) if not path.startswith(("00-", "log/proofs/"))]
+    shown = [control for control in controls if control["evidence"]]
     return {
         "format": REPORT_FORMAT,
         "tenant": {"id": str(scope.tenant_id), "name": scope.tenant_name},
         "object": {"type": scope.object_type, "id": scope.object_id},
+        "kind": scope.kind,
+        "query": scope.query,
         "created_at": _moment(scope.created_at),
         "story": dict(story),
         "log": {
@@ -302,6 +466,18 @@ def _report(
         },
         "timeline": log.timeline,
         "timeline_omitted": len(log.indexes) - len(log.timeline),
+        "population": {
+            "pull_requests": len(population),
+            "in_pack": sum(bool(row["folder"]) for row in population),
+            "excluded": _tally([row for row in population if not row["folder"]], "excluded"),
+        },
+        "sample": _read_json(contents, "sample.json") if "sample.json" in contents else None,
+        "completeness": {
+            "open_intents": len(log.account.open_intents),
+            "gaps": len(log.account.gaps),
+            "redactions": len(log.account.redactions),
+            "access_changes": len(log.account.access),
+        },
         "totals": {
             "pull_requests": len(folders),
             "checks": len(checks),
@@ -310,15 +486,16 @@ def _report(
             "controls": len(controls),
         },
         "pull_requests": [_pull_request_row(folder, contents) for folder in folders],
-        "checks": {"by_status": _tally(checks, "status"), "list": checks},
-        "countersignatures": approvals,
-        "controls": {"by_strength": _tally(controls, "strength"), "list": controls},
-        "files": [
-            {"path": path, **digests[path]}
-            for path in sorted(digests)
-            if not path.startswith(("00-", "log/proofs/"))
-        ],
+        "checks": {"by_status": _tally(checks, "status"), **_printed(checks)},
+        "countersignatures": _printed(approvals),
+        "controls": {"by_strength": _tally(controls, "strength"), **_printed(shown)},
+        "files": _printed([{"path": path, **digests[path]} for path in paths]),
     }
+
+
+def _printed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The rows that fit into a report, and how many do not."""
+    return {"list": list(rows[:LIST_LIMIT]), "omitted": max(0, len(rows) - LIST_LIMIT)}
 
 
 def _pull_request_row(folder: str, contents: Mapping[str, bytes | IO[bytes]]) -> dict[str, Any]:

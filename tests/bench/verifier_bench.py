@@ -74,6 +74,7 @@ def build(path: Path, count: int, *, payloads: bool) -> None:
             files=sample.files,
             signer=sample.signer,
             story=sample.story,
+            population=sample.population,
         )
 
 

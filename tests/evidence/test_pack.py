@@ -42,13 +42,17 @@ def test_the_same_facts_give_the_same_bytes_in_another_process():
     assert done.stdout.strip() == sha256(built()).hexdigest()
 
 
-@pytest.mark.parametrize("coverage", ["selection", "range"])
+@pytest.mark.parametrize("coverage", ["selection", "range", "period"])
 def test_every_document_has_the_shape_that_the_schema_gives(coverage):
     files = unpacked(built(coverage))
     documents = {name: json.loads(files[name]) for name in files if name.endswith(".json")}
     validator = jsonschema.Draft202012Validator(SCHEMA)
 
     validator.validate(documents)
+    for line in files["population/prs.jsonl"].splitlines():
+        validator.evolve(
+            schema=SCHEMA["$defs"]["population_row"] | {"$defs": SCHEMA["$defs"]}
+        ).validate(json.loads(line))
     for line in files["log/entries.jsonl"].splitlines():
         fields = json.loads(line)
         validator.evolve(

@@ -68,7 +68,7 @@ def pack(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("coverage", ["selection", "range"])
+@pytest.mark.parametrize("coverage", ["selection", "range", "period"])
 def test_a_genuine_pack_under_a_pinned_key_is_local(coverage, tmp_path):
     findings = verified(built(coverage), tmp_path, keys=[log_key()])
 
@@ -83,6 +83,7 @@ def test_a_genuine_pack_under_a_pinned_key_is_local(coverage, tmp_path):
         "scope",
         "entries",
         "inclusion",
+        "completeness",
         "pull request",
         "approvals",
         "controls",
@@ -134,7 +135,7 @@ def test_a_forged_pack_is_rejected_for_its_own_reason(forgery, tmp_path):
     assert forgery.reason in f"{findings.failure.subject}: {findings.failure.reason}"
 
 
-@pytest.mark.parametrize("coverage", ["selection", "range"])
+@pytest.mark.parametrize("coverage", ["selection", "range", "period"])
 def test_sealing_an_unchanged_pack_again_is_no_forgery(coverage, tmp_path):
     assert verified(sealed(unpacked(built(coverage))), tmp_path, keys=[log_key()]).exit_code == 0
 
@@ -157,9 +158,9 @@ def mutated(pack: bytes, chance: random.Random) -> bytes:
 
 def assert_no_mutation_is_accepted(tmp_path, runs: int, seed: int) -> None:
     chance = random.Random(seed)
-    originals = {coverage: built(coverage) for coverage in ("selection", "range")}
+    originals = {coverage: built(coverage) for coverage in ("selection", "range", "period")}
     for run in range(runs):
-        original = originals[chance.choice(("selection", "range"))]
+        original = originals[chance.choice(sorted(originals))]
         pack = mutated(original, chance)
         if pack == original:
             continue
@@ -287,17 +288,21 @@ def test_a_selection_says_that_it_could_not_compare_an_earlier_head(tmp_path):
 
 
 @cache
-def witnessed(wrong_head: bool = False) -> bytes:
+def witnessed(wrong_head: bool = False, coverage: str = "range") -> bytes:
     """The sample under a head that the witness cosigned, or pretends to have."""
-    files = unpacked(built("range"))
-    note = files["log/checkpoint.note"].decode()
+    files = unpacked(built(coverage))
+    note = files["log/checkpoints/end.note"].decode()
     seen = sign_checkpoint(ORIGIN, 1, bytes(32), signer_named(ORIGIN)) if wrong_head else note
     line = cosign(seen, WITNESS, at=1_763_874_000).removeprefix(seen)
-    files["log/checkpoint.note"] = (note + line).encode()
+    files["log/checkpoints/end.note"] = (note + line).encode()
     report = json.loads(files["report.json"])
-    for row in report["files"]:
-        if row["path"] == "log/checkpoint.note":
-            content = files["log/checkpoint.note"]
+    for name in files:
+        # Each proof carries the head that it leads to.
+        if name.startswith("log/proofs/"):
+            files[name] += line.encode()
+    for row in report["files"]["list"]:
+        if row["path"] == "log/checkpoints/end.note":
+            content = files["log/checkpoints/end.note"]
             row |= {"sha256": corpus.sha256(content).hexdigest(), "size": len(content)}
     files["report.json"] = corpus.canonical(report)
     files["00-report.pdf"] = corpus.render_report(report, files["report.json"])
@@ -305,9 +310,20 @@ def witnessed(wrong_head: bool = False) -> bytes:
 
 
 def test_a_cosigned_head_is_witnessed(tmp_path):
-    findings = verified(witnessed(), tmp_path, keys=[log_key()], witnesses=[WITNESS_KEY])
+    selection, everything = (
+        verified(witnessed(coverage=coverage), tmp_path, keys=[log_key()], witnesses=[WITNESS_KEY])
+        for coverage in ("selection", "range")
+    )
 
-    assert (findings.verdict, findings.exit_code) == ("WITNESSED", 0)
+    assert (selection.verdict, selection.exit_code) == ("WITNESSED", 0)
+    assert (everything.verdict, everything.exit_code) == ("WITNESSED+COMPLETE", 0)
+
+
+def test_every_entry_is_complete_only_under_a_witness(tmp_path):
+    findings = verified(built("period"), tmp_path, keys=[log_key()])
+
+    assert (findings.verdict, findings.complete) == ("LOCAL", True)
+    assert not verified(built(), tmp_path, keys=[log_key()]).complete
 
 
 def test_a_witness_raises_no_verdict_while_the_key_is_unpinned(tmp_path):

@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
 from evidence.leaf import build_leaf, commitment, payload_bytes
-from evidence.merkle import leaf_hash, tree_root
+from evidence.merkle import Frontier, leaf_hash, tree_root
 from evidence.notes import parse_proof, sign_checkpoint, write_proof
-from evidence.pack import PERIOD_START, PREDICATE_TYPE, PackEntry, Scope, build_pack
+from evidence.pack import PERIOD_START, PREDICATE_TYPE, PackEntry, Scope, Start, build_pack
+from evidence.pack import Sample as Draw
 from evidence.report import render_report
 from evidence.signing import KeySigner
 
@@ -79,6 +80,9 @@ class Sample:
     signer: KeySigner
     scope: Scope
     log: list[PackEntry] = field(default_factory=list)
+    population: list[dict[str, Any]] = field(default_factory=list)
+    earlier_sizes: tuple[int, ...] = ()
+    population_note: str | None = None
 
     @property
     def checkpoint_note(self) -> str:
@@ -94,6 +98,9 @@ class Sample:
             files=self.files,
             signer=self.signer,
             story=self.story,
+            population=self.population,
+            earlier_sizes=self.earlier_sizes,
+            population_note=self.population_note,
         )
 
 
@@ -139,7 +146,7 @@ def sample(coverage: str = "selection") -> Sample:
         3: ("task.submit", ADA, {"goal": "Choose a stack for the storefront"}, "decision"),
         5: ("recommendation.start", AGENT, None, "intent"),
         6: ("recommendation.finish", AGENT, {"layers": 3}, "result"),
-        9: ("proposal.open", AGENT, {"diff_sha256": diff_sha256, "head": HEAD}, "decision"),
+        9: ("proposal.open", AGENT, {"diff_sha256": diff_sha256, "head": HEAD}, "result"),
         17: ("check.run", SYSTEM, {"passed": 4, "failed": 0}, "result"),
         20: ("proposal.countersign", ADA, {"diff_sha256": diff_sha256}, "decision"),
         38: ("proposal.merge", SYSTEM, {"head": HEAD}, "result"),
@@ -162,16 +169,79 @@ def sample(coverage: str = "selection") -> Sample:
             object_id=PROPOSAL,
             created_at=START + timedelta(minutes=10),
             coverage=coverage,
+            query="Everything recorded about one proposal",
             tool_versions={"countersign": "0.1.0"},
         ),
         log=log,
+        population=[population_row(PROPOSAL, diff_sha256)],
+        earlier_sizes=(20, 32),
     )
+
+
+OTHER = "018f2f60-0000-7000-8000-0000000000ab"
+NONCE = "nonce-1"  # with which the draw falls on the sample's proposal
+
+
+def period_sample() -> Sample:
+    """The log from entry 16 to 59 with its two proposals, one of them drawn by lot."""
+    made = sample("range")
+    log = made.log + [entry(index, "task.note", object_id="other") for index in range(41, 60)]
+    for index, action, actor, phase, facts in (
+        (22, "role.change", ADA, "result", {"role": "auditor"}),
+        (23, "emergency.approve", ADA, "result", None),
+        (25, "proposal.open", AGENT, "result", {"number": 8}),
+        (30, "log.gap", SYSTEM, "gap", None),
+        (31, "payload.erase", SYSTEM, "redaction", None),
+        (33, "pull_request.open", AGENT, "intent", None),
+        (50, "pack.export", ADA, "result", {"nonce": NONCE}),
+    ):
+        about = OTHER if index in (25, 33) else PROPOSAL
+        log[index] = entry(index, action, actor=actor, facts=facts, phase=phase, object_id=about)
+    hashes = [leaf_hash(row.leaf) for row in log]
+    frontier = Frontier()
+    frontier.extend(hashes[:16])
+
+    def head(size: int) -> str:
+        return sign_checkpoint(ORIGIN, size, tree_root(hashes[:size]), made.signer)
+
+    diff_sha256 = made.population[0]["diff_sha256"]
+    made.entries, made.leaf_hashes, made.log = log[16:], hashes, log
+    made.population = [
+        population_row(PROPOSAL, diff_sha256),
+        population_row(OTHER, "00" * 32, number=8, folder="", excluded="not drawn"),
+    ]
+    made.earlier_sizes, made.population_note = (8,), head(45)
+    made.scope = replace(
+        made.scope,
+        kind="period",
+        object_type="tenant",
+        object_id=str(TENANT),
+        query="Every pull request recorded in entries 16 to 44, one of them drawn by lot",
+        start=Start(head(16), frontier),
+        population_end=45,
+        sample=Draw(NONCE, 50, 1),
+    )
+    return made
+
+
+def population_row(proposal: str, diff_sha256: str, **changes: Any) -> dict[str, Any]:
+    """What a pack's maker knows of the sample's pull request."""
+    return {
+        "proposal": proposal,
+        "repo": "acme/storefront",
+        "number": 7,
+        "title": "Propose a stack for the storefront",
+        "head": HEAD,
+        "diff_sha256": diff_sha256,
+        "folder": FOLDER,
+        "excluded": "",
+    } | changes
 
 
 @cache
 def built(coverage: str = "selection") -> bytes:
-    """The sample pack, built once a session."""
-    return sample(coverage).build()
+    """The sample pack, built once a session; "period" is the one with a draw."""
+    return (period_sample() if coverage == "period" else sample(coverage)).build()
 
 
 def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, bytes]:
@@ -395,7 +465,7 @@ def sealed(
         for name, content in contents.items()
     }
     manifest = canonical({"format": "countersign-pack/2", "files": listed})
-    origin, size, root = files["log/checkpoint.note"].decode().split("\n")[:3]
+    origin, size, root = files["log/checkpoints/end.note"].decode().split("\n")[:3]
     subjects = [Subject("manifest.json", {"sha256": sha256(manifest).hexdigest()})]
     subjects += [Subject(name, {"sha256": listed[name]["sha256"]}) for name in sorted(listed)]
     predicate = {
@@ -497,17 +567,17 @@ def _commented(info: ZipInfo) -> None:
 
 def _other_log(files: dict[str, bytes]) -> dict[str, bytes]:
     """A checkpoint over the same root, signed by the same key bytes under another name."""
-    note = files["log/checkpoint.note"].decode().split("\n")
+    note = files["log/checkpoints/end.note"].decode().split("\n")
     other = ORIGIN.replace("acme", "umbrella")
     signed = sign_checkpoint(other, int(note[1]), b64decode(note[2]), signer_named(other))
-    return files | {"log/checkpoint.note": signed.encode()}
+    return files | {"log/checkpoints/end.note": signed.encode()}
 
 
 def _smaller_head(files: dict[str, bytes]) -> dict[str, bytes]:
     """A genuine, older head: the entries behind it are not under it."""
     hashes = sample().leaf_hashes[:20]
     note = sign_checkpoint(ORIGIN, 20, tree_root(hashes), signer_named(ORIGIN))
-    return files | {"log/checkpoint.note": note.encode()}
+    return files | {"log/checkpoints/end.note": note.encode()}
 
 
 def _swapped_hash(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -547,6 +617,23 @@ _DIFF, _FILE = f"{FOLDER}/diff.patch", f"{FOLDER}/files/docs/stack/bom.md"
 _APPROVALS, _CONTROLS = "access/approvals.json", "controls/coverage.json"
 _STRANGER = signer_named(ORIGIN, seed=9)
 _COUNTERSIGNATURE = 5  # its line among the sample's entries
+
+
+def _emptied(files: dict[str, bytes], name: str, rows: str) -> bytes:
+    return sealed(_edited(files, name, lambda fields: fields[rows].clear()))
+
+
+def _with_population(
+    files: dict[str, bytes], edit: Callable[[list[dict[str, Any]]], Any]
+) -> dict[str, bytes]:
+    rows = [json.loads(line) for line in files["population/prs.jsonl"].splitlines()]
+    edit(rows)
+    return files | {"population/prs.jsonl": b"".join(canonical(row) + b"\n" for row in rows)}
+
+
+def _period_head(size: int, signer: KeySigner | None = None) -> bytes:
+    root = tree_root(period_sample().leaf_hashes[:size])
+    return sign_checkpoint(ORIGIN, size, root, signer or signer_named(ORIGIN)).encode()
 
 
 def _foreign_leaf(leaf: bytes) -> bytes:
@@ -825,7 +912,11 @@ FORGERIES = [
         "checkpoint with another size",
         lambda files: sealed(
             files
-            | {"log/checkpoint.note": files["log/checkpoint.note"].replace(b"\n41\n", b"\n42\n")}
+            | {
+                "log/checkpoints/end.note": files["log/checkpoints/end.note"].replace(
+                    b"\n41\n", b"\n42\n"
+                )
+            }
         ),
         "checkpoint",
         "does not fit",
@@ -1339,7 +1430,7 @@ FORGERIES = [
         "scope of another kind",
         lambda files: sealed(_edited(files, "scope.json", lambda row: row.update(kind="audit"))),
         "scope",
-        "not the scope of a proposal",
+        "of another format or kind",
     ),
     Forgery(
         "scope that covers everything",
@@ -1447,6 +1538,245 @@ FORGERIES = [
         ),
         "report",
         "its story has other parts",
+    ),
+    *(
+        Forgery(name, make, check, reason, "period")
+        for name, make, check, reason in (
+            (
+                "open intent kept quiet",
+                lambda files: _emptied(files, "gaps.json", "open_intents"),
+                "completeness",
+                "gaps.json: differs",
+            ),
+            (
+                "gap kept quiet",
+                lambda files: _emptied(files, "gaps.json", "gaps"),
+                "completeness",
+                "gaps.json: differs",
+            ),
+            (
+                "erasure kept quiet",
+                lambda files: _emptied(files, "redactions.json", "redactions"),
+                "completeness",
+                "redactions.json: differs",
+            ),
+            (
+                "break-glass left out of the access changes",
+                lambda files: sealed(
+                    _edited(files, "access/changes.json", lambda row: row["changes"].pop())
+                ),
+                "completeness",
+                "access/changes.json: differs",
+            ),
+            (
+                "role change with another name",
+                lambda files: sealed(
+                    _edited(files, "access/changes.json", _first("changes", by="Somebody else"))
+                ),
+                "completeness",
+                "access/changes.json: differs",
+            ),
+            (
+                "pull request left out of the population",
+                lambda files: sealed(_with_population(files, lambda rows: rows.pop())),
+                "completeness",
+                f"leaves out proposal {OTHER}",
+            ),
+            (
+                "pull request invented in the population",
+                lambda files: sealed(
+                    _with_population(
+                        files, lambda rows: rows.append(rows[1] | {"proposal": "invented"})
+                    )
+                ),
+                "completeness",
+                "is not what the entries name",
+            ),
+            (
+                "pull request twice in the population",
+                lambda files: sealed(_with_population(files, lambda rows: rows.append(rows[1]))),
+                "completeness",
+                "lists a proposal twice",
+            ),
+            (
+                "population in another order",
+                lambda files: sealed(_with_population(files, lambda rows: rows.reverse())),
+                "completeness",
+                "not in the order of the log",
+            ),
+            (
+                "population with other entries",
+                lambda files: sealed(
+                    _with_population(files, lambda rows: rows[0].update(entries=[21]))
+                ),
+                "completeness",
+                "is not what the entries name",
+            ),
+            (
+                "pull request left out without a reason",
+                lambda files: sealed(
+                    _with_population(files, lambda rows: rows[1].update(excluded=""))
+                ),
+                "completeness",
+                "neither in the pack nor left out",
+            ),
+            (
+                "population row with another part",
+                lambda files: sealed(
+                    _with_population(files, lambda rows: rows[1].update(note="x"))
+                ),
+                "completeness",
+                "other parts than a pull request",
+            ),
+            (
+                "population that names another head",
+                lambda files: sealed(
+                    _with_population(files, lambda rows: rows[0].update(head=BASE))
+                ),
+                "completeness",
+                "its head differs",
+            ),
+            (
+                "folder that the population does not list",
+                lambda files: sealed(
+                    _with_population(
+                        files, lambda rows: rows[0].update(folder="", excluded="not drawn")
+                    )
+                ),
+                "completeness",
+                "is here, but not listed",
+            ),
+            (
+                "draw with another nonce",
+                lambda files: sealed(
+                    _edited(files, "sample.json", lambda row: row.update(nonce="nonce-9"))
+                ),
+                "completeness",
+                "was not recorded after",
+            ),
+            (
+                "draw recorded before its head",
+                lambda files: sealed(
+                    _edited(files, "sample.json", lambda row: row.update(entry=22))
+                ),
+                "completeness",
+                "was not recorded after",
+            ),
+            (
+                "draw that falls elsewhere",
+                lambda files: sealed(
+                    _edited(files, "sample.json", lambda row: row.update(drawn=[OTHER]))
+                ),
+                "completeness",
+                "not the draw that follows",
+            ),
+            (
+                "draw of more than the pack holds",
+                lambda files: sealed(
+                    _edited(
+                        files,
+                        "sample.json",
+                        lambda row: row.update(wanted=2, drawn=[PROPOSAL, OTHER]),
+                    )
+                ),
+                "completeness",
+                "was not what was put into the pack",
+            ),
+            (
+                "population cut short by its head",
+                lambda files: sealed(files | {"log/checkpoints/population.note": _period_head(44)}),
+                "completeness",
+                "is not the head over these entries",
+            ),
+            (
+                "population's head signed by a stranger",
+                lambda files: sealed(
+                    files | {"log/checkpoints/population.note": _period_head(45, _STRANGER)}
+                ),
+                "completeness",
+                "is not signed by",
+            ),
+            (
+                "range that begins after a stranger's head",
+                lambda files: sealed(
+                    files | {"log/checkpoints/start.note": _period_head(16, _STRANGER)}
+                ),
+                "inclusion",
+                "is not signed by",
+            ),
+            (
+                "range that begins after another head",
+                lambda files: sealed(files | {"log/checkpoints/start.note": _period_head(15)}),
+                "inclusion",
+                "not the head that the range begins after",
+            ),
+            (
+                "range without its beginning",
+                lambda files: sealed(
+                    {name: files[name] for name in files if name != "log/checkpoints/start.note"}
+                ),
+                "inclusion",
+                "is missing, or there without a frontier",
+            ),
+            (
+                "frontier of another tree",
+                lambda files: sealed(files | {"log/frontier.txt": b64encode(bytes(32)) + b"\n"}),
+                "inclusion",
+                "does not give the root that was signed",
+            ),
+            (
+                "frontier cut off",
+                lambda files: sealed(files | {"log/frontier.txt": files["log/frontier.txt"][:-1]}),
+                "inclusion",
+                "its last line is cut off",
+            ),
+            (
+                "range that lost its first entry",
+                lambda files: sealed(
+                    _edited(
+                        _without_entry(files, 0), "scope.json", lambda row: row.update({"from": 17})
+                    )
+                ),
+                "inclusion",
+                "holds 43 entries, the head covers 44",
+            ),
+            (
+                "rewritten entry, signed by the right key",
+                lambda files: sealed(
+                    _with_leaf(files, 6, lambda leaf: leaf.replace(b"role.change", b"role.chance"))
+                ),
+                "inclusion",
+                "does not lead to the signed root",
+            ),
+            (
+                "consistency proofs in disorder",
+                lambda files: sealed(
+                    files | {"log/consistency.txt": files["log/consistency.txt"] * 2}
+                ),
+                "consistency",
+                "not plain numbers in order",
+            ),
+            (
+                "population figures that were bettered",
+                lambda files: sealed(
+                    _edited(
+                        files,
+                        "report.json",
+                        lambda row: row["population"].update(in_pack=2, excluded={}),
+                    )
+                ),
+                "report",
+                "report.json, population",
+            ),
+            (
+                "fewer gaps in the report",
+                lambda files: sealed(
+                    _edited(files, "report.json", lambda row: row["completeness"].update(gaps=0))
+                ),
+                "report",
+                "report.json, completeness",
+            ),
+        )
     ),
     *(
         Forgery(

@@ -9,18 +9,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import entries, envelope, notes, strict_json
+from . import completeness, entries, envelope, notes, strict_json
 from .container import Container
 from .entries import Log
 from .findings import Findings, Rejected, Unusable
 from .keys import LOG, VerifierKey, parse_key
-from .merkle import root_from_proof, tree_root
+from .merkle import Tree, is_consistent, root_from_proof
 from .notes import Checkpoint
 from .printed import check_figures, check_pdf
 from .pull_requests import PullRequest, check_pull_requests
 
 FORMAT = "countersign-pack/2"
-PREDICATE_TYPE = "urn:countersign:evidence-pack:v1"
+PREDICATE_TYPE = "urn:countersign:evidence-pack:v2"
 SEALS = frozenset({"manifest.json", "manifest.dsse.json"})
 REQUIRED = (
     "00-README.md",
@@ -29,15 +29,24 @@ REQUIRED = (
     "controls/coverage.json",
     "keys/log.vkey",
     "known-limits.md",
-    "log/checkpoint.note",
+    "log/checkpoints/end.note",
     entries.FILE,
+    completeness.CHANGES,
+    completeness.GAPS,
+    completeness.POPULATION,
+    completeness.REDACTIONS,
     "report.json",
     "scope.json",
 )
-SCOPE = frozenset(
-    {"format", "kind", "tenant", "object", "origin", "coverage", "from", "to"}
-    | {"created_at", "tool_versions"}
+OPTIONAL = frozenset(
+    {"log/checkpoints/start.note", "log/frontier.txt", "log/consistency.txt"}
+    | {completeness.POPULATION_NOTE, completeness.SAMPLE}
 )
+SCOPE = frozenset(
+    {"format", "kind", "tenant", "object", "query", "origin", "coverage", "start"}
+    | {"population_end", "from", "to", "created_at", "tool_versions"}
+)
+KINDS = frozenset({"proposal", "repository", "period", "framework"})
 ROOTS = frozenset({"access", "controls", "keys", "log", "prs"})
 WITHOUT_EVIDENCE = frozenset({"none", "manual"})  # strengths that claim nothing from the pack
 NOT_VERIFIED = (
@@ -92,8 +101,9 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     checkpoint = _check_checkpoint(pack, scope, key, findings)
     documents = _documents(pack.files)
     log = _check_entries(pack, scope, documents.approvals, findings)
+    log.before = _beginning(pack.files, scope, key)
     _check_places(pack.files, scope, checkpoint, log, findings)
-    _check_previous(trust.previous, key, scope, checkpoint, log, findings)
+    _check_previous(trust.previous, pack.files, key, checkpoint, log, findings)
     _check_witnesses(trust, checkpoint, findings)
     pull_requests = check_pull_requests(pack.files, [key])
     findings.saw(
@@ -102,6 +112,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
         "statements about its head and diff; "
         f"{sum(row.files_bound for row in pull_requests)} files are what the diff leads to",
     )
+    complete = completeness.check_completeness(pack.files, scope, log, key, pull_requests, findings)
     _check_approvals(documents.approvals, log, pull_requests, findings)
     _check_controls(documents.controls, log, pack.files, findings)
     report_json = pack.files.read("report.json")
@@ -115,6 +126,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
         checks=documents.checks,
         approvals=documents.approvals,
         controls=documents.controls,
+        complete=complete,
         listed=pack.listed,
     )
     findings.saw("report", f"{parts} parts of report.json worked out again and equal")
@@ -154,7 +166,9 @@ def _check_closed_world(pack: _Pack, findings: Findings) -> None:
         if name not in listed:
             raise Rejected("manifest", name, "is missing")
     for name in listed:
-        if name not in REQUIRED and ("/" not in name or name.split("/")[0] not in ROOTS):
+        if name not in {*REQUIRED, *OPTIONAL} and (
+            "/" not in name or name.split("/")[0] not in ROOTS
+        ):
             raise Rejected("manifest", name, "has no place in a pack")
     pack.listed = listed
     findings.saw("manifest", f"{len(listed)} files listed, none beside them")
@@ -231,7 +245,7 @@ def _check_json(pack: _Pack, findings: Findings) -> None:
 def _check_checkpoint(
     pack: _Pack, scope: Mapping[str, Any], key: VerifierKey, findings: Findings
 ) -> Checkpoint:
-    subject = "log/checkpoint.note"
+    subject = "log/checkpoints/end.note"
     checkpoint = notes.read_checkpoint("checkpoint", subject, pack.files.read(subject))
     if not notes.signers("checkpoint", subject, checkpoint, [key]):
         raise Rejected("checkpoint", subject, f"is not signed by {key.name}")
@@ -244,8 +258,8 @@ def _check_checkpoint(
             raise Rejected("scope", "scope.json", "names no tenant")
         if scope.keys() != SCOPE:
             raise Rejected("scope", "scope.json", "has other parts than a scope")
-        if scope["format"] != FORMAT or scope["kind"] != "proposal":
-            raise Rejected("scope", "scope.json", "is not the scope of a proposal")
+        if scope["format"] != FORMAT or scope["kind"] not in KINDS:
+            raise Rejected("scope", "scope.json", "is of another format or kind")
         if scope["coverage"] not in ("selection", "range"):
             raise Rejected("scope", "scope.json", "covers neither a selection nor a range")
         if not scope["origin"] == origin == checkpoint.origin:
@@ -302,6 +316,9 @@ def _check_entries(
     findings: Findings,
 ) -> Log:
     wanted = {index for row in approvals if type(index := row.get("entry")) is int}
+    if completeness.SAMPLE in pack.files.members:
+        sample = strict_json.read_object(completeness.SAMPLE, pack.files.read(completeness.SAMPLE))
+        wanted |= {index for index in (sample.get("entry"),) if type(index) is int}
     log = entries.read_entries(
         _digested(pack, entries.FILE),
         scope["tenant"]["id"],
@@ -320,6 +337,25 @@ def _check_entries(
     return log
 
 
+def _beginning(files: Container, scope: Mapping[str, Any], key: VerifierKey) -> Tree:
+    """The part of the log before a range, which its own signed head vouches for."""
+    note, frontier, check = "log/checkpoints/start.note", "log/frontier.txt", "inclusion"
+    start = scope["start"]
+    if start == 0 and note not in files.members and frontier not in files.members:
+        return Tree()
+    if note not in files.members or frontier not in files.members or type(start) is not int:
+        raise Rejected(check, note, "is missing, or there without a frontier")
+    head = notes.read_checkpoint(check, note, files.read(note))
+    if head.origin != key.name or not notes.signers(check, note, head, [key]):
+        raise Rejected(check, note, f"is not signed by {key.name}")
+    tree = Tree(start, notes.read_hashes(check, frontier, files.read(frontier)))
+    if scope["coverage"] != "range" or head.size != start:
+        raise Rejected(check, note, "is not the head that the range begins after")
+    if len(tree.subtree_roots) != start.bit_count() or tree.extended(()) != head.root:
+        raise Rejected(check, frontier, "does not give the root that was signed")
+    return tree
+
+
 def _check_places(
     files: Container,
     scope: Mapping[str, Any],
@@ -328,26 +364,35 @@ def _check_places(
     findings: Findings,
 ) -> None:
     proofs = {int(found[1]): name for name in files.members if (found := _PROOF.fullmatch(name))}
+    known = {*REQUIRED, *OPTIONAL, *proofs.values()}
     for name in files.members:
-        if name.startswith("log/") and name not in proofs.values() and name not in REQUIRED:
+        if name.startswith("log/") and name not in known:
             raise Rejected("inclusion", name, "has no place in the log's folder")
     if scope["coverage"] == "range":
         if proofs:
             raise Rejected("inclusion", "log/proofs", "has no place in a pack with every entry")
-        if len(log.indexes) != checkpoint.size or log.indexes[-1] != checkpoint.size - 1:
+        start, wanted = log.before.size, checkpoint.size - log.before.size
+        if len(log.indexes) != wanted or (log.indexes[0], log.indexes[-1]) != (
+            start,
+            checkpoint.size - 1,
+        ):
             raise Rejected(
                 "inclusion",
                 entries.FILE,
-                f"holds {len(log.indexes)} entries, the head covers {checkpoint.size}",
+                f"holds {len(log.indexes)} entries, the head covers {wanted}",
             )
-        if tree_root(log.leaf_hashes) != checkpoint.root:
+        if log.root_at(checkpoint.size) != checkpoint.root:
             raise Rejected("inclusion", entries.FILE, "does not lead to the signed root")
-        findings.saw("inclusion", f"all {checkpoint.size} entries, without a gap, give the root")
+        what = f"all {wanted} entries, without a gap, give the root"
+        if start:
+            what += f"; they continue the head over {start}"
+            findings.saw("consistency", f"the log grew out of the head over {start} entries")
+        findings.saw("inclusion", what)
         return
     for index in sorted(set(log.indexes) ^ proofs.keys()):
         which = "has no proof of its place" if index not in proofs else "has a proof, but is absent"
         raise Rejected("inclusion", f"entry {index}", which)
-    note = files.read("log/checkpoint.note")
+    note = files.read("log/checkpoints/end.note")
     for index, leaf_hash in zip(log.indexes, log.leaf_hashes, strict=True):
         proof = notes.read_proof("inclusion", proofs[index], files.read(proofs[index]))
         if proof.index != index or proof.note != note:
@@ -359,16 +404,21 @@ def _check_places(
 
 def _check_previous(
     note: bytes | None,
+    files: Container,
     key: VerifierKey,
-    scope: Mapping[str, Any],
     checkpoint: Checkpoint,
     log: Log,
     findings: Findings,
 ) -> None:
+    check, subject = "consistency", "previous checkpoint"
+    proofs: dict[int, tuple[bytes, ...]] = {}
+    if "log/consistency.txt" in files.members:
+        proofs = notes.read_consistency(
+            check, "log/consistency.txt", files.read("log/consistency.txt")
+        )
     if note is None:
         findings.not_verified.append("consistency with an earlier head: none was given")
         return
-    check, subject = "consistency", "previous checkpoint"
     earlier = notes.read_checkpoint(check, subject, note)
     if earlier.origin != checkpoint.origin:
         raise Rejected(check, subject, f"is the head of another log, {earlier.origin}")
@@ -376,23 +426,28 @@ def _check_previous(
         raise Rejected(check, subject, f"is not signed by {key.name}")
     if earlier.size > checkpoint.size:
         raise Rejected(check, "log", f"had {earlier.size} entries, now {checkpoint.size}")
+    whole = len(log.indexes) == checkpoint.size - log.before.size
     if earlier.size == checkpoint.size:
-        root = checkpoint.root
-    elif scope["coverage"] == "range":
-        root = tree_root(log.leaf_hashes[: earlier.size])
+        agrees = earlier.root == checkpoint.root
+    elif whole and (root := log.root_at(earlier.size)) is not None:
+        agrees = root == earlier.root
+    elif earlier.size in proofs:
+        agrees = is_consistent(
+            earlier.size, checkpoint.size, earlier.root, checkpoint.root, proofs[earlier.size]
+        )
     else:
         findings.warnings.append(
-            "the earlier checkpoint was not compared: only a pack with every entry can show that "
-            "the log grew out of it"
+            "the earlier checkpoint was not compared: this pack has neither every entry since "
+            f"then nor a proof from a head over {earlier.size} entries; order one that has"
         )
         return
-    if root != earlier.root:
+    if not agrees:
         raise Rejected(check, "log", f"its first {earlier.size} entries have been rewritten")
     findings.saw(check, f"the log grew out of the head over {earlier.size} entries")
 
 
 def _check_witnesses(trust: Trust, checkpoint: Checkpoint, findings: Findings) -> None:
-    subject = "log/checkpoint.note"
+    subject = "log/checkpoints/end.note"
     signed = notes.signers("witness", subject, checkpoint, trust.witnesses)
     if len(set(signed)) < len(set(trust.witnesses)):
         absent = sorted(key.name for key in set(trust.witnesses) - set(signed))

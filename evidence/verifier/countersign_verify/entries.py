@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from binascii import Error as Base64Error
@@ -17,6 +18,7 @@ from typing import Any
 
 from . import strict_json
 from .findings import Rejected
+from .merkle import Tree, tree_root
 
 CHECK = "entries"
 FILE = "log/entries.jsonl"
@@ -39,6 +41,12 @@ _ACTOR_TYPES = frozenset({"human", "agent", "robot", "system"})
 _DOORS = frozenset({"page", "api", "job", "cli", "scim"})
 _PHASES = frozenset({"intent", "decision", "result", "gap", "redaction"})
 _OUTCOMES = frozenset({"ok", "denied", "failed"})
+# Entries that name a pull request, and what comes before the dot where access is changed.
+_NAMING = frozenset({"proposal.open", "proposal.countersign", "proposal.reject", "proposal.merge"})
+_ACCESS = frozenset(
+    {"directory", "emergency", "identity", "member", "policy", "project_role", "provider"}
+    | {"relation", "role", "service", "token"}
+)
 _TEXT_OR_NOTHING = frozenset({str, type(None)})
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
@@ -56,10 +64,10 @@ def _plain_pattern() -> re.Pattern[bytes]:
         return '"(?:' + "|".join(sorted(words)) + ')"'
 
     leaf = (
-        rf'\{{"action":{text},'
+        rf'\{{"action":({text}),'
         rf'"actor":\{{"id":{text},"name":{text},"on_behalf_of":{maybe},'
         rf'"type":{one_of(_ACTOR_TYPES)}\}},'
-        rf'"door":{one_of(_DOORS)},"id":{text},"object":\{{"id":{text},"type":{text}\}},'
+        rf'"door":{one_of(_DOORS)},"id":{text},"object":(\{{"id":{text},"type":{text}\}}),'
         rf'"outcome":{one_of(_OUTCOMES)},'
         rf'"payload":(?:null|\{{"alg":"{re.escape(COMMITMENT)}",'
         r'"commitment":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,14}+)\}),'
@@ -81,6 +89,9 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _INNER_REST, _OUTER_REST = b"\x36" * 32, b"\x5c" * 32
 
 
+Noted = tuple[int, dict[str, Any]]  # an index with its leaf
+
+
 @dataclass(slots=True)
 class Log:
     """What is kept of the entries."""
@@ -92,6 +103,13 @@ class Log:
     disclosed: int = 0
     withheld: int = 0
     phases: Counter[str] = field(default_factory=Counter)
+    before: Tree = field(default_factory=Tree)  # what the entries continue
+    incidents: list[Noted] = field(default_factory=list)  # gaps and erasures
+    access: list[Noted] = field(default_factory=list)
+    proposals: list[Noted] = field(default_factory=list)  # entries that name a pull request
+    # By object: what was begun and not ended here, how many results ended what began before.
+    open_intents: dict[bytes, list[Noted]] = field(default_factory=dict)
+    answers: dict[bytes, int] = field(default_factory=dict)
 
     def extend(self, later: Log) -> None:
         if self.indexes and later.indexes and later.indexes[0] <= self.indexes[-1]:
@@ -103,6 +121,24 @@ class Log:
         self.disclosed += later.disclosed
         self.withheld += later.withheld
         self.phases += later.phases
+        self.incidents += later.incidents
+        self.access += later.access
+        self.proposals += later.proposals
+        for about, count in later.answers.items():
+            if about in self.open_intents:
+                del self.open_intents[about][-count:]
+                if not self.open_intents[about]:
+                    del self.open_intents[about]
+        for about, begun in later.open_intents.items():
+            self.open_intents.setdefault(about, []).extend(begun)
+
+    def root_at(self, size: int) -> bytes | None:
+        """Root of the tree over the log's first `size` entries; None when it cannot be told."""
+        if not self.before.size <= size <= self.before.size + len(self.leaf_hashes):
+            return None
+        if self.before.size == 0:
+            return tree_root(self.leaf_hashes[:size])
+        return self.before.extended(self.leaf_hashes[: size - self.before.size])
 
 
 def read_entries(
@@ -144,16 +180,19 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
     position, index = 0, -1
     disclosed = withheld = 0
     phases: list[bytes] = []
+    actions: dict[bytes, bool] = {}
     try:
         while position < len(block):
             line = match(block, position)
-            if line is not None and line[6] == quoted_tenant and len(line[2]) < LEAF_LIMIT:
-                digits, leaf, commitment, size, phase, _, packed, salt = line.groups()
+            if line is not None and line[8] == quoted_tenant and len(line[2]) < LEAF_LIMIT:
+                digits, leaf, action, about, commitment, size, phase, _, packed, salt = (
+                    line.groups()
+                )
                 position = line.end()
                 previous, index = index, int(digits)
             else:
                 slow = _read_slowly(block, position, tenant, index)
-                leaf, commitment, size, phase, packed, salt = slow.parts
+                leaf, action, about, commitment, size, phase, packed, salt = slow.parts
                 position = slow.end
                 previous, index = index, slow.index
             if index <= previous:
@@ -168,6 +207,14 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
             hashes.append(sha256(b"\x00" + leaf).digest())
             indexes.append(index)
             phases.append(phase)
+            if phase == b"result" and about not in log.open_intents:
+                log.answers[about] = log.answers.get(about, 0) + 1
+            elif phase != b"decision":
+                _note_phase(log, index, leaf, phase, about)
+            if (notable := actions.get(action)) is None:
+                notable = actions[action] = _is_notable(action)
+            if notable:
+                _note_action(log, index, leaf)
             if len(log.timeline) < rows or index in wanted:
                 fields = _fields(index, leaf)
                 if len(log.timeline) < rows:
@@ -179,6 +226,33 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
     log.disclosed, log.withheld = disclosed, withheld
     log.phases.update(phase.decode() for phase in phases)
     return log
+
+
+def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, about: bytes) -> None:
+    if phase == b"result":
+        begun = log.open_intents[about]
+        begun.pop()
+        if not begun:
+            del log.open_intents[about]
+    elif phase == b"intent":
+        log.open_intents.setdefault(about, []).append((index, _fields(index, leaf)))
+    else:
+        log.incidents.append((index, _fields(index, leaf)))
+
+
+def _is_notable(action: bytes) -> bool:
+    name = action.decode(errors="replace").strip('"')
+    return name in _NAMING or name.partition(".")[0] in _ACCESS
+
+
+def _note_action(log: Log, index: int, leaf: bytes) -> None:
+    fields = _fields(index, leaf)
+    if fields["outcome"] != "ok":
+        return
+    if fields["action"].partition(".")[0] in _ACCESS:
+        log.access.append((index, fields))
+    if fields["action"] in _NAMING and fields["object"]["type"] == "proposal":
+        log.proposals.append((index, fields))
 
 
 def _is_plain(block: bytes) -> bool:
@@ -248,10 +322,10 @@ def _out_of_order(index: int, previous: int) -> Rejected:
 
 @dataclass(frozen=True, slots=True)
 class _Slow:
-    """A line with escapes, taken apart: leaf, commitment, size, phase, payload, salt."""
+    """A line with escapes: leaf, action, object, commitment, size, phase, payload, salt."""
 
     index: int
-    parts: tuple[bytes, bytes | None, bytes, bytes, bytes | None, bytes]
+    parts: tuple[bytes, bytes, bytes, bytes | None, bytes, bytes, bytes | None, bytes]
     end: int
 
 
@@ -280,7 +354,15 @@ def _read_slowly(block: bytes, position: int, tenant: str, previous: int) -> _Sl
     commitment, size = None, b""
     if payload is not None:
         commitment, size = payload["commitment"].encode(), str(payload["size"]).encode()
-    return _Slow(index, (leaf, commitment, size, phase, tail[1], tail[2]), tail.end())
+    action, about = (_plainly(fields[name]) for name in ("action", "object"))
+    return _Slow(
+        index, (leaf, action, about, commitment, size, phase, tail[1], tail[2]), tail.end()
+    )
+
+
+def _plainly(value: Any) -> bytes:
+    """A part of a leaf as canonical leaves spell it."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
 def _leaf_at(index: int, rest: bytes) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-
 # The eleven checks of a pack, with the names under which their parts are reported.
 CHECKS: dict[int, tuple[str, ...]] = {
     1: ("container", "manifest"),

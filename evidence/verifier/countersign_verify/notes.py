@@ -81,6 +81,35 @@ def read_proof(check: str, subject: str, content: bytes) -> Proof:
     return Proof(int(index), hashes, note.encode())
 
 
+def read_hashes(check: str, subject: str, content: bytes) -> tuple[bytes, ...]:
+    """The hashes in a file with one a line."""
+    lines = _text(check, subject, content).split("\n")
+    if lines.pop() != "":
+        raise Rejected(check, subject, "its last line is cut off")
+    return tuple(_hash(check, subject, line) for line in lines)
+
+
+def read_consistency(check: str, subject: str, content: bytes) -> dict[int, tuple[bytes, ...]]:
+    """The proofs in a file with a line for each: an earlier size, then the hashes."""
+    proofs: dict[int, tuple[bytes, ...]] = {}
+    lines = _text(check, subject, content).split("\n")
+    if lines.pop() != "":
+        raise Rejected(check, subject, "its last line is cut off")
+    for line in lines:
+        size, *hashes = line.split(" ")
+        if not _DECIMAL.fullmatch(size) or int(size) <= max(proofs, default=0):
+            raise Rejected(check, subject, "its sizes are not plain numbers in order")
+        proofs[int(size)] = tuple(_hash(check, subject, encoded) for encoded in hashes)
+    return proofs
+
+
+def _hash(check: str, subject: str, encoded: str) -> bytes:
+    found = _base64(check, subject, encoded)
+    if len(found) != 32:
+        raise Rejected(check, subject, "a hash has not 32 bytes")
+    return found
+
+
 def _verifies(key: VerifierKey, signature: bytes, text: str) -> bool:
     if key.kind == WITNESS:
         moment, signature = int.from_bytes(signature[:8], "big"), signature[8:]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .completeness import Completeness
 from .entries import Log
 from .findings import Rejected
 from .keys import VerifierKey
@@ -17,6 +18,7 @@ from .notes import Checkpoint
 from .pull_requests import PullRequest
 
 CHECK = "report"
+LIST_LIMIT = 200  # rows that a report prints of a list
 STORY = frozenset({"title", "asked", "layers", "blind_spots"})
 
 _OBJECT = re.compile(rb"\b[0-9]+ 0 obj\b(.*?)\bstream\r?\n", re.DOTALL)
@@ -34,13 +36,16 @@ def check_figures(
     checks: Sequence[Mapping[str, Any]],
     approvals: Sequence[Mapping[str, Any]],
     controls: Sequence[Mapping[str, Any]],
+    complete: Completeness,
     listed: Mapping[str, Mapping[str, Any]],
 ) -> int:
     """Compare every part of report.json but the story; returns how many parts agreed."""
     expected: dict[str, Any] = {
-        "format": "countersign-report/1",
+        "format": "countersign-report/2",
         "tenant": {"id": scope["tenant"]["id"], "name": scope["tenant"]["name"]},
         "object": scope["object"],
+        "kind": scope["kind"],
+        "query": scope["query"],
         "created_at": scope["created_at"],
         "log": {
             "origin": checkpoint.origin,
@@ -56,6 +61,9 @@ def check_figures(
         },
         "timeline": log.timeline,
         "timeline_omitted": len(log.indexes) - len(log.timeline),
+        "population": complete.population,
+        "sample": complete.sample,
+        "completeness": complete.figures,
         "totals": {
             "pull_requests": len(pull_requests),
             "checks": len(checks),
@@ -64,14 +72,19 @@ def check_figures(
             "controls": len(controls),
         },
         "pull_requests": [dict(pull_request.figures) for pull_request in pull_requests],
-        "checks": {"by_status": _tally(checks, "status"), "list": checks},
-        "countersignatures": approvals,
-        "controls": {"by_strength": _tally(controls, "strength"), "list": controls},
-        "files": [
-            {"path": path, **listed[path]}
-            for path in sorted(listed)
-            if not path.startswith(("00-", "log/proofs/")) and path != "report.json"
-        ],
+        "checks": {"by_status": _tally(checks, "status"), **_printed(checks)},
+        "countersignatures": _printed(approvals),
+        "controls": {
+            "by_strength": _tally(controls, "strength"),
+            **_printed([control for control in controls if control["evidence"]]),
+        },
+        "files": _printed(
+            [
+                {"path": path, **listed[path]}
+                for path in sorted(listed)
+                if not path.startswith(("00-", "log/proofs/")) and path != "report.json"
+            ]
+        ),
     }
     if printed.keys() != expected.keys() | {"story"}:
         raise Rejected(CHECK, "report.json", "has other parts than a report")
@@ -105,6 +118,10 @@ def _attachments(pdf: bytes) -> Iterable[bytes]:
             yield zlib.decompress(raw) if b"/FlateDecode" in found[1] else raw
         except zlib.error as fault:
             raise Rejected(CHECK, "00-report.pdf", "an attached file is damaged") from fault
+
+
+def _printed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"list": rows[:LIST_LIMIT], "omitted": max(0, len(rows) - LIST_LIMIT)}
 
 
 def _spelled(value: Any) -> str:
