@@ -24,6 +24,7 @@ class Recipe:
     answers: frozenset[int] = frozenset()
     open: bool = False
     bo: bool = False  # a developer may do this too
+    everybodys: str = ""  # why a member without any role may do this, and it asks for no right
 
 
 # What stands in a parameter of an address, by the parameter's name.
@@ -98,8 +99,12 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST signout/": Recipe({}, bo=True),
     # Pages
     "GET ": LOOK,
-    "GET account/": LOOK,
-    "POST account/tokens/": Recipe({"name": "x", "days": "9", "scopes": "task.view"}, bo=True),
+    "GET account/": Recipe(bo=True, everybodys="it shows who they are"),
+    "POST account/tokens/": Recipe(
+        {"name": "x", "days": "9", "scopes": "task.view"},
+        bo=True,
+        everybodys="a token of one's own, for what one holds; she holds nothing: a wrong field",
+    ),
     "POST sessions/<uuid:handle>/end/": Recipe({}, bo=True),
     "POST sessions/end-others/": Recipe({}, bo=True),
     "POST tokens/<uuid:token_id>/revoke/": Recipe({}),
@@ -186,7 +191,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "* api/v1/openapi.json": Recipe(
         works=None, why_not="it describes, and shows nothing", open=True
     ),
-    "GET api/v1/me": LOOK,
+    "GET api/v1/me": Recipe(bo=True, everybodys="it says who they are"),
     "GET api/v1/log/key": LOOK_HARD,
     "GET api/v1/log/checkpoint": LOOK_HARD,
     "GET api/v1/log/entries": Recipe(query="run={run}", answers=FOUND_NOTHING),
@@ -210,7 +215,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/proposals/<proposal_id>/rejection": Recipe({"digest": "{digest}", "comment": "x"}),
     "POST api/v1/proposals/<proposal_id>/packs": Recipe(),
     "GET api/v1/recommendations": LOOK,
-    "GET api/v1/recommendations/examples": LOOK,
+    "GET api/v1/recommendations/examples": Recipe(bo=True, everybodys="it is the same anywhere"),
     "GET api/v1/recommendations/<recommendation_id>": LOOK,
     "POST api/v1/recommendations": Recipe(RECOMMENDATION, bo=True),
     "POST api/v1/recommendations/<recommendation_id>/cancellation": Recipe(bo=True),
@@ -377,5 +382,6 @@ COMMANDS = {
     "resume_tenant": Order("owner", ("{slug}",)),
     "suspend_tenant": Order("owner", ("{slug}",)),
     "verify_log": Order("app"),
+    "write_matrix": Order("any"),
     "write_openapi": Order("any"),
 }

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from authz import decisions
 from evidence.models import StagedEntry
 from portal.celery import app
 from tenants.errors import NoTenant
@@ -374,6 +375,42 @@ def test_a_member_without_the_permission_is_denied_and_that_is_recorded(door, ac
             assert recorded, f"{door}: the denial is not on record"
             assert {entry["outcome"] for entry in recorded} == {"denied"}, door
             assert {entry["actor"]["id"] for entry in recorded} == {acme.ids["person"]}, door
+
+
+@pytest.mark.parametrize("door", ADDRESSES, ids=str)
+def test_every_door_asks_for_a_right_and_shows_nothing_without(door, acme, monkeypatch):
+    """A member who was given no role: nora. A view that forgets to ask is found here."""
+    asked_for = []
+
+    def spied(name):
+        real = getattr(decisions, name)
+
+        def spy(by, permission, *more):
+            asked_for.append(permission)
+            return real(by, permission, *more)
+
+        monkeypatch.setattr(decisions, name, spy)
+
+    spied("_decide")
+    spied("_barred")
+    for recipe in _recipes(door):
+        if recipe.open or recipe.works in {None, "directory", "nobody"}:
+            continue
+        asked, caller = _at_home(door, recipe, "nora", acme)
+        before = _rows(acme)
+        asked_for.clear()
+        block = transaction.atomic()
+        block._from_testcase = True  # change() may open its own transaction inside of this one
+        with block:  # what is done is undone, or she would be signed out for the rest
+            answer = _send(door, asked, caller)
+            changed = _changed(before, _rows(acme))
+            transaction.set_rollback(True)
+        said = answer.content.decode("latin-1")
+
+        if not recipe.everybodys:
+            assert asked_for, f"{door} asked for no right before it answered {answer.status_code}"
+            assert changed <= {LEDGER, *TRACES}, door
+        assert acme.word not in said, f"{door} shows what nora may not see"
 
 
 def test_a_host_that_is_only_claimed_in_a_header_changes_nothing(acme, globex):

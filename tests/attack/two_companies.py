@@ -26,7 +26,7 @@ from authz.permissions import Permission
 from authz.roles import Role
 from evidence.models import Entry
 from tenants.actor import directory_actor, system_actor
-from tenants.models import Session, User
+from tenants.models import Membership, Session, User
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
 from tests.portal.standing import pack_of, proposal_of, repository_in, sealed, task_of
@@ -61,7 +61,11 @@ class Stocked:
 def stocked(company, word: str, entries: int) -> Stocked:
     """Fill a company. entries: how many there shall be in its sealed log, at least."""
     made = Stocked(company, word)
-    for person in ("tomas", "ada", "bo", "iris"):
+    with tenant_scope(company.scope):
+        nora = User.objects.create(email=f"nora@{company.slug}.example", name="Nora")
+        Membership.objects.create(user=nora, source="test")
+    company.people["nora"] = nora  # a member who was given nothing yet
+    for person in ("tomas", "ada", "bo", "iris", "nora"):
         client = Client(headers={"host": company.host})
         with tenant_scope(company.scope):
             client.force_login(company.people[person])

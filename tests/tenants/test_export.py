@@ -289,7 +289,7 @@ def test_what_is_written_meanwhile_is_in_it_whole_or_not_at_all(busy, tmp_path, 
             def another():
                 with tenant_scope(busy.scope):
                     people.create_project(
-                        "late", "Late", tenant=people.AsTenant(busy.scope.tenant_id), by=BY
+                        "overdue", "Overdue", tenant=people.AsTenant(busy.scope.tenant_id), by=BY
                     )
                 connection.close()
 
@@ -306,7 +306,7 @@ def test_what_is_written_meanwhile_is_in_it_whole_or_not_at_all(busy, tmp_path, 
 
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         assert made
-        assert "late" not in {row["slug"] for row in _table(opened, "tenants_project")}
-        assert b"late" not in b"".join(
+        assert "overdue" not in {row["slug"] for row in _table(opened, "tenants_project")}
+        assert b"overdue" not in b"".join(
             base64.b64decode(row["payload"] or "") for row in _table(opened, "evidence_stagedentry")
         )
