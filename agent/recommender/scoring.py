@@ -21,7 +21,7 @@ from agent.recommender.catalogue import Catalogue, Layer, Technology
 from agent.recommender.constraints import Constraints
 from agent.recommender.elimination import speaks, team_languages
 from agent.recommender.evidence import check_same_catalogue
-from agent.recommender.values import Setting, Valuation, linked_with, links_of, value_of
+from agent.recommender.values import Setting, Valuation, linked_with, links_of, named_in, value_of
 from agent.recommender.whole_stack import best_stack
 
 ALTERNATIVES = 2
@@ -55,7 +55,8 @@ def score(
           winner comes first, margin, sentence},
         why, against: [{criterion, sentence, facts}],
         what_would_change_it: [{kind: weight|fact|constraint, sentence, ...}],
-        ranked: [{technology, name, rank, total, missing, first, top3, beats_next, dominated_by,
+        ranked: [{technology, name, rank, total, missing, first, top3, beats_next,
+          held_back, dominated_by,
           criteria: {criterion: {value, weight, contribution, grade, missing, facts, note}},
           figures: [{label, text, value, unit, facts}], needs_verification: [finding]}],
         eliminated: [{technology, constraint, fact, sentence, would_score}]}].
@@ -68,7 +69,7 @@ def score(
     languages = team_languages(constraints, catalogue)
     asked = frozenset(row["capability"] for row in evidence["asked_for"])
     sieves = eliminated["layers"]
-    links = links_of(catalogue)
+    links, named = links_of(catalogue), named_in(constraints, catalogue)
     if not languages and "language-runtime" in sieves:
         # Everything else is valued in a language, so this one layer is decided by itself first.
         alone = Setting(
@@ -80,15 +81,11 @@ def score(
             asked,
             (),
             links,
+            named,
             without,
         )
         first = _best_alone(alone, sieves["language-runtime"]["kept"], stated)
         languages = list(catalogue.technologies[first].languages) if first else []
-        if languages:
-            sieves = {
-                layer_id: _in_the_language(catalogue, layer_id, sieve, languages)
-                for layer_id, sieve in sieves.items()
-            }
     settings = {
         layer_id: Setting(
             constraints,
@@ -99,6 +96,7 @@ def score(
             asked,
             (),
             links,
+            named,
             without,
         )
         for layer_id in sieves
@@ -120,32 +118,24 @@ def score(
     }
 
 
-def _in_the_language(
-    catalogue: Catalogue, layer_id: str, sieve: Mapping[str, Any], languages: Sequence[str]
-) -> dict[str, Any]:
-    """The sieve without what cannot be used in the language that was just chosen."""
-    kept, out = [], list(sieve["eliminated"])
-    for name in sieve["kept"]:
-        technology = catalogue.technologies[name]
-        if speaks(technology, layer_id, languages):
-            kept.append(name)
-            continue
-        out.append(
-            {
-                "technology": name,
-                "constraint": "language-runtime",
-                "fact": technology.facts["languages"].id,
-                "sentence": f"{technology.name} is for {', '.join(technology.languages)}; the "
-                f"language chosen above is {', '.join(languages)}.",
-            }
-        )
-    return {
-        "kept": kept,
-        "eliminated": out,
-        "needs_verification": [
-            row for row in sieve["needs_verification"] if row["technology"] in kept
-        ],
-    }
+def held_back(setting: Setting, name: str) -> tuple[str, str] | None:
+    """Why an option cannot go with what is chosen in the other layers: (sentence, fact), or None.
+
+    Not ruled out by any constraint, so it stays in the ranking, behind everything that does fit.
+    """
+    technology = setting.catalogue.technologies[name]
+    if setting.languages and not speaks(technology, setting.layer.id, setting.languages):
+        spoken = ", ".join(setting.languages)
+        offered = ", ".join(technology.languages)
+        sentence = f"{technology.name} is for {offered}; the language chosen above is {spoken}."
+        return sentence, technology.facts["languages"].id
+    apart = setting.links.apart.get(name, ())
+    for other in setting.chosen:
+        if other in apart:
+            chosen = setting.catalogue.technologies[other].name
+            sentence = f"{technology.name} cannot be used together with {chosen}, chosen above."
+            return sentence, technology.facts["name"].id
+    return None
 
 
 def _best_alone(
@@ -173,7 +163,10 @@ def _stack(
     if not settings:
         return {}
     weight = {layer_id: weights_in_play(setting, stated) for layer_id, setting in settings.items()}
-    candidates = {layer_id: sieves[layer_id]["kept"] for layer_id in settings}
+    candidates = {}
+    for layer_id, setting in settings.items():
+        kept = sieves[layer_id]["kept"]
+        candidates[layer_id] = [name for name in kept if not held_back(setting, name)] or kept
     everything = {name for names in candidates.values() for name in names}
     # Only what an option is linked with can change its worth, so nothing else is looked up twice.
     any_setting = next(iter(settings.values()))
@@ -316,16 +309,31 @@ def _layer(
     }
     totals = {name: weighted_total(row, weight) for name, row in numbers.items()}
     # The id decides a draw, so that the same request always gives the same answer.
-    order = sorted(sieve["kept"], key=lambda name: (-round(totals[name], 9), name))
+    behind = {name: held_back(setting, name) for name in sieve["kept"]}
+    order = sorted(
+        sieve["kept"],
+        key=lambda name: (behind[name] is not None, -round(totals[name], 9), name),
+    )
     verify: dict[str, list[Any]] = {name: [] for name in order}
     for finding in sieve["needs_verification"]:
         verify[finding["technology"]].append(finding)
+    for name, reason in behind.items():
+        if reason is not None:
+            verify[name].append(
+                {
+                    "technology": name,
+                    "constraint": "stack",
+                    "fact": reason[1],
+                    "sentence": reason[0],
+                }
+            )
     ranked = [
         _option(setting, weight, name, rank, valued[name], totals[name], verify[name])
         for rank, name in enumerate(order, start=1)
     ]
     for row in ranked:
         name = row["technology"]
+        row["held_back"] = behind[name] is not None
         row["dominated_by"] = dominator(
             numbers[name], ((other, numbers[other]) for other in order if other != name)
         )
@@ -342,18 +350,18 @@ def _layer(
                 }
             )
     sampled = acceptability(
-        {name: numbers[name] for name in order},
-        {name: _spread(valued[name]) for name in order},
+        # What does not fit the stack is behind whatever the weights, so it is not sampled.
+        {name: numbers[name] for name in order if behind[name] is None},
+        {name: _spread(valued[name]) for name in order if behind[name] is None},
         weight,
         seed=seed,
     )
     for row, following in zip_longest(ranked, ranked[1:]):
         name = row["technology"]
-        row["first"] = round(sampled.first[name], 4)
-        row["top3"] = round(sampled.top3[name], 4)
-        row["beats_next"] = (
-            round(sampled.wins[name, following["technology"]], 4) if following else None
-        )
+        row["first"] = round(sampled.first.get(name, 0.0), 4)
+        row["top3"] = round(sampled.top3.get(name, 0.0), 4)
+        pair = (name, following["technology"]) if following else ("", "")
+        row["beats_next"] = round(sampled.wins[pair], 4) if pair in sampled.wins else None
     why, against = _reasons(setting, weight, ranked, valued)
     return {
         "layer": layer.id,
@@ -400,6 +408,7 @@ def _option(
         "first": None,
         "top3": None,
         "beats_next": None,
+        "held_back": False,
         "dominated_by": None,
         "criteria": {
             criterion: {

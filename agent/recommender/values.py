@@ -35,12 +35,23 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """Ids of what a request names, looked up once. there: what runs or is known to the team."""
+
+    running: tuple[str, ...]
+    leaving: tuple[str, ...]
+    there: tuple[str, ...]
+    skills: frozenset[str]  # in plain spelling, with the ids they stand for
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """What the values depend on beside the option itself.
 
     languages: those of the team, or the one chosen first when the team named none.
     asked: capabilities that the request's words ask for. chosen: winners of the other layers.
-    links: how technologies go together. without: criteria left out, for the evaluation.
+    links: how technologies go together. named: what the request names. without: criteria left
+    out, for the evaluation.
     """
 
     constraints: Constraints
@@ -51,6 +62,7 @@ class Setting:
     asked: frozenset[str]
     chosen: tuple[str, ...]
     links: Links
+    named: Named
     without: frozenset[str] = frozenset()
 
 
@@ -143,6 +155,22 @@ def links_of(catalogue: Catalogue) -> Links:
     return Links(together, apart)
 
 
+def named_in(constraints: Constraints, catalogue: Catalogue) -> Named:
+    """What the request names, as ids of the catalogue; what it does not know is left out."""
+
+    def ids(names: Iterable[str]) -> tuple[str, ...]:
+        found = (catalogue.find(name) for name in names)
+        return tuple(dict.fromkeys(each.id for each in found if each is not None))
+
+    leaving = ids(constraints.leaving)
+    return Named(
+        running=tuple(name for name in ids(constraints.already_run) if name not in leaving),
+        leaving=leaving,
+        there=tuple(present(constraints, catalogue)),
+        skills=frozenset({*map(plain, constraints.skills), *ids(constraints.skills)}),
+    )
+
+
 def linked_with(setting: Setting, name: str) -> frozenset[str]:
     """Technologies whose presence can change what `name` is worth, in either direction."""
     own = setting.catalogue.technologies[name]
@@ -200,7 +228,7 @@ def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
     else:
         worth = 0.5 if set(spoken) & set(technology.languages) else 0.0
     parts = _Parts(setting)
-    there = [*present(setting.constraints, setting.catalogue), *setting.chosen]
+    there = [*setting.named.there, *setting.chosen]
     known = setting.links.together.get(technology.id, {})
     together = [other for other in dict.fromkeys(there) if other in known]
     if together:
@@ -217,11 +245,9 @@ def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _familiarity(technology: Technology, setting: Setting) -> Valuation:
-    skills = setting.constraints.skills
-    if not skills:
+    known = setting.named.skills
+    if not known:
         return _not_asked(setting, "the request names no skills")
-    known = {plain(skill) for skill in skills}
-    known |= {found.id for skill in skills if (found := setting.catalogue.find(skill))}
     own = {
         technology.id,
         plain(technology.id),
@@ -245,12 +271,7 @@ def _familiarity(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _precedent(technology: Technology, setting: Setting) -> Valuation:
-    def named(names: Iterable[str]) -> list[str]:
-        found = (setting.catalogue.find(name) for name in names)
-        return [technology.id for technology in found if technology is not None]
-
-    leaving = named(setting.constraints.leaving)
-    running = [name for name in named(setting.constraints.already_run) if name not in leaving]
+    leaving, running = setting.named.leaving, setting.named.running
     standard = setting.catalogue.standards.get(technology.id)
     fact = technology.facts["name"]
     if standard is not None and standard.verdict == "to_be_retired":
@@ -336,7 +357,7 @@ def _operations(technology: Technology, setting: Setting) -> Valuation:
 
 def _needs_new_platform(technology: Technology, setting: Setting) -> bool:
     """Whether adopting it means adopting a platform below it that is not there yet."""
-    there = {*present(setting.constraints, setting.catalogue), *setting.chosen}
+    there = {*setting.named.there, *setting.chosen}
     return bool(technology.requires) and not there & set(technology.requires)
 
 

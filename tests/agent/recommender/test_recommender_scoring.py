@@ -146,8 +146,8 @@ def test_contributions_add_up_to_the_score_and_the_order_follows_it(catalogue, r
     scored = recommend(data.draw(requests(catalogue))).scored
 
     for layer in scored["layers"]:
-        totals = [row["total"] for row in layer["ranked"]]
-        assert totals == sorted(totals, reverse=True)
+        places = [(row["held_back"], -row["total"]) for row in layer["ranked"]]
+        assert places == sorted(places)
         for row in layer["ranked"]:
             added = sum(value["contribution"] for value in row["criteria"].values())
             assert added == pytest.approx(row["total"], abs=1e-4)
