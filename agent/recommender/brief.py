@@ -96,7 +96,7 @@ KNOWS = re.compile(
     r"\b(?:knows?|experienced?|familiar|skills?|skilled|expertise|background|proficient|written in"
     r"|codebase|developers|engineers)\b"
 )
-# Names that are also everyday words: only as the catalogue writes them, capitals included.
+# Names that are also everyday words: only with a capital letter.
 EVERYDAY = frozenset(
     re.findall(
         r"[\w-]+",
@@ -217,9 +217,8 @@ def mentions(text: str, catalogue: Catalogue) -> list[tuple[Technology, int, str
         technology = catalogue.find(written)
         if technology is None or technology.id in GENERIC:
             continue
-        names = (technology.name, *technology.aliases)
         everyday = written.lower() in EVERYDAY or len(written) <= 2
-        if everyday and written not in names and not written[0].isupper():
+        if everyday and not written[0].isupper():
             continue
         found.append((technology, match.start(), written))
     return found

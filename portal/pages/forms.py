@@ -1,11 +1,12 @@
 """The recommendation form: what was typed, what it means, what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.http import QueryDict
 
 from agent.recommender import BadConstraints, Catalogue, Constraints
+from agent.recommender.brief import Reading
 
 # A form as typed: field -> text, or a list of texts for ticked boxes, or (ranks) a mapping.
 Typed = dict[str, Any]
@@ -29,8 +30,11 @@ TEXTS = (
     "horizon_months",
 )
 TICKED = ("compliance", "layers")
-# Not part of the constraints: where the answer goes, which example the form started from.
-AROUND = ("repository", "example")
+# Not part of the constraints: where the answer goes, which example the form started from, a brief
+# that constraints are read from.
+AROUND = ("repository", "example", "brief")
+
+LISTED = ("skills", "already_run", "leaving", "regions", "must_haves", "must_nots")
 
 LABELS = {
     "title": "Title",
@@ -96,6 +100,52 @@ def typed_as(example: Mapping[str, Any]) -> Typed:
     typed |= {name: list(example.get(name, ())) for name in TICKED}
     typed["ranks"] = _ranks(example.get("priorities", ()))
     return typed
+
+
+def with_readings(typed: Typed, chosen: list[str]) -> Typed:
+    """The form with the readings that somebody ticked ("field|value") added to what it says.
+
+    Lists grow, a priority is ranked last, anything else is replaced. What is not a field of the
+    form is left out.
+    """
+    filled = {**typed, "ranks": dict(typed["ranks"])}
+    for row in chosen:
+        name, _, value = row.partition("|")
+        if name == "priorities":
+            filled["ranks"].setdefault(value, str(len(filled["ranks"]) + 1))
+        elif name in TICKED:
+            filled[name] = list(dict.fromkeys([*filled[name], value]))
+        elif name in LISTED:
+            said = [item.strip() for item in filled[name].split(",") if item.strip()]
+            filled[name] = ", ".join(dict.fromkeys([*said, value]))
+        elif name in TEXTS:
+            filled[name] = value
+    if typed["brief"] and not filled["building"].strip():
+        filled["building"] = typed["brief"].strip()[:4000]
+    return filled
+
+
+def reading_rows(readings: Iterable[Reading], catalogue: Catalogue) -> list[dict[str, str]]:
+    """Readings for a page: what the box sends, what it would set, which words it rests on."""
+    return [
+        {
+            "sends": f"{row.field}|{row.value}",
+            "label": LABELS[row.field],
+            "value": _said(row, catalogue),
+            "words": row.words,
+            "sentence": row.sentence,
+        }
+        for row in readings
+    ]
+
+
+def _said(row: Reading, catalogue: Catalogue) -> str:
+    if row.field == "priorities":
+        return _criterion(catalogue, row.value)
+    if row.field in UNITS:
+        return f"{row.value} {UNITS[row.field]}"
+    known = catalogue.technologies.get(row.value)
+    return known.name if known else WORDS.get(row.value, row.value)
 
 
 def read(typed: Typed, catalogue: Catalogue) -> Constraints:

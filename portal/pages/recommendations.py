@@ -8,13 +8,14 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import DurationField, ExpressionWrapper, F, Q
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
-from agent import lifecycle, planner, recommender
+from agent import elicitation, lifecycle, planner, recommender
+from agent.forge import ForgeRefused, ForgeUnavailable
 from agent.loop import VERIFY
 from agent.models import Action, Draft, Plan, Proposal, Repository, Task
 from agent.places import catalogue
@@ -91,8 +92,12 @@ def new(request: PortalRequest) -> HttpResponse:
     if move := request.POST.get("move"):
         criterion, _, way = move.partition(":")
         typed = forms.moved(typed, criterion, -1 if way == "up" else 1)
+    if "use_readings" in request.POST:
+        typed = forms.with_readings(typed, request.POST.getlist("reading"))
     repository = _chosen(repositories, typed)
     _keep(request, typed, repository)
+    if "read_brief" in request.POST or "scan" in request.POST:
+        return _form(request, repositories, typed, readings=_readings(request, typed, repository))
     if "ask" not in request.POST:
         if request.htmx.target == "priorities":
             priorities = forms.priority_rows(typed, catalogue())
@@ -100,7 +105,9 @@ def new(request: PortalRequest) -> HttpResponse:
                 request, "recommendations/new.html#priorities", {"priorities": priorities}
             )
             return trigger_client_event(fragment, "ranked")  # the summary follows
-        if not request.POST.get("move"):
+        if "use_readings" in request.POST:
+            messages.success(request, "What you ticked stands in the form now. Check it below.")
+        elif not request.POST.get("move"):
             messages.success(request, "Your draft is kept. It waits here until you send it.")
         return redirect("recommendation-new")
     try:
@@ -208,9 +215,20 @@ def _starting_point(request: PortalRequest) -> forms.Typed:
     number = request.GET.get("example", "")
     if number.isdecimal() and int(number) < len(examples):
         return {**forms.typed_as(examples[int(number)]), "example": number}
+    if copied := request.GET.get("copy"):
+        tasks = visible(request.actor, Permission.TASK_VIEW, Task.objects.all())
+        task: Task = get_object_or_404(tasks, pk=_uuid(copied))
+        return {**forms.typed_as(task.constraints), "repository": str(task.repository_id)}
     if "previous" in request.GET and kept.get("previous"):
         kept = kept["previous"]
     return {**forms.typed_as({"hosting": "any", "licence_policy": "any"}), **kept}
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as strange:
+        raise Http404("no such request") from strange
 
 
 def _kept(request: PortalRequest) -> forms.Typed:
@@ -229,17 +247,31 @@ def _keep(request: PortalRequest, typed: forms.Typed, repository: Repository) ->
         lifecycle.save_draft(fields, owner=request.user, repository=repository, by=request.actor)
 
 
+def _readings(request: PortalRequest, typed: forms.Typed, repository: Repository) -> dict[str, Any]:
+    """What a pasted brief or the repository's files seem to say, for somebody to confirm."""
+    if "scan" in request.POST:
+        try:
+            found = elicitation.from_repository(repository, by=request.actor)
+        except (ForgeRefused, ForgeUnavailable) as trouble:
+            return {"source": repository.name, "rows": [], "trouble": str(trouble)}
+        return {"source": repository.name, "rows": forms.reading_rows(found, catalogue())}
+    found = elicitation.from_brief(typed["brief"])
+    return {"source": "your brief", "rows": forms.reading_rows(found, catalogue())}
+
+
 def _form(
     request: PortalRequest,
     repositories: list[Repository],
     typed: forms.Typed,
     errors: dict[str, str] | None = None,
+    readings: dict[str, Any] | None = None,
 ) -> HttpResponse:
     known = catalogue()
     kept = _kept(request)
     context = {
         "typed": typed,
         "errors": errors or {},
+        "readings": readings,
         "repositories": repositories,
         "examples": [example["title"] for example in known.examples],
         "priorities": forms.priority_rows(typed, known),

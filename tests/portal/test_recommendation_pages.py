@@ -251,3 +251,74 @@ def test_a_longer_list_asks_the_database_no_more_often(acme, sign_in):
         bo.get("/recommendations/")
 
     assert len(ten) == len(one)
+
+
+def test_a_pasted_brief_is_shown_as_read_and_counts_only_when_it_is_ticked(
+    acme, repository, sign_in
+):
+    browser = sign_in(acme, "bo")
+    brief = "We are a small team on AWS. The team knows Python. It must be self-hosted."
+
+    shown = browser.post(NEW, {"brief": brief, "read_brief": "1"}).content.decode()
+
+    assert 'value="skills|python" checked' in shown
+    assert 'value="hosting|self_hosted" checked' in shown
+    assert "because of “self-hosted”" in shown
+    assert draft_of(acme, "bo").fields["skills"] == ""
+
+    browser.post(
+        NEW,
+        {"brief": brief, "use_readings": "1", "reading": ["skills|python", "run_by|small_team"]},
+    )
+
+    kept = draft_of(acme, "bo").fields
+    assert (kept["skills"], kept["run_by"]) == ("python", "small_team")
+    assert kept["hosting"] == "", "what was not ticked does not count"
+    assert kept["building"] == brief
+
+
+def test_a_repository_fills_the_form_in_with_what_its_files_say(acme, sign_in):
+    with tenant_scope(acme.scope):
+        found = repositories.register(
+            "shop",
+            project=acme.project,
+            files={
+                "requirements.txt": b"Django==5.2\n",
+                "compose.yaml": b"services:\n  db:\n    image: postgres:18\n",
+            },
+            written=datetime(2026, 1, 5, tzinfo=UTC),
+            by=system_actor("test", "cli"),
+        )
+
+    shown = sign_in(acme, "bo").post(NEW, {"scan": "1", "repository": str(found.pk)})
+
+    page = shown.content.decode()
+    assert 'value="skills|django" checked' in page
+    assert 'value="already_run|postgresql" checked' in page
+    assert "in compose.yaml" in page
+
+
+def test_an_old_request_can_be_asked_again_with_changes(acme, repository, sign_in):
+    with tenant_scope(acme.scope):
+        old = task_of(acme.people["bo"], acme.project)
+    browser = sign_in(acme, "bo")
+
+    page = browser.get(f"{NEW}?copy={old.pk}").content.decode()
+
+    assert 'value="Customer portal"' in page
+    assert browser.get(f"{NEW}?copy=not-an-id").status_code == 404
+
+
+def test_a_request_of_another_company_cannot_be_copied(acme, globex, repository, sign_in):
+    with tenant_scope(acme.scope):
+        old = task_of(acme.people["bo"], acme.project)
+    with tenant_scope(globex.scope):
+        repositories.register(
+            "portal",
+            project=globex.project,
+            files={"README.md": b"# Portal\n"},
+            written=datetime(2026, 1, 5, tzinfo=UTC),
+            by=system_actor("test", "cli"),
+        )
+
+    assert sign_in(globex, "eve").get(f"{NEW}?copy={old.pk}").status_code == 404
