@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,10 @@ TRUSTED_BY_THE_MACHINE = "/etc/ssl/certs/ca-certificates.crt"
 OLDEST_PYTHON_HERE = (3, 11)
 PYTHON_WANTED = (3, 13)
 OLDEST_NODE = 20  # as the identity providers of the tests want
+# Of gVisor, as it dates its releases. Debian bookworm itself has one of 2022: too slow, too old.
+OLDEST_GVISOR = 2024_01_01
+BACKPORTS = "bookworm-backports"
+BACKPORTS_FILE = Path("/etc/apt/sources.list.d/countersign-backports.sources")
 # .venv takes 0.7 GB, node_modules 0.1 GB, uv's and npm's caches about as much again.
 BYTES_FOR_FIRST_INSTALL = 2 * 1024**3
 
@@ -72,6 +77,7 @@ class SystemPackage:
 
     name: str
     present: Callable[[], bool]
+    release: str = ""  # of Debian, where the plain one has only an older version
 
 
 def main() -> int:
@@ -118,14 +124,23 @@ def install_system_packages(*, for_tests: bool) -> None:
         SystemPackage("libharfbuzz-subset0", lambda: _loads("libharfbuzz-subset.so.0")),
         SystemPackage("fonts-dejavu-core", _has_fonts),
     ]
+    # The sandboxes that code of others runs in; bubblewrap is the weaker one, for development.
+    needed.append(SystemPackage("bubblewrap", lambda: shutil.which("bwrap") is not None))
+    if _debian_release() == BACKPORTS.removesuffix("-backports"):
+        needed.append(SystemPackage("runsc", _has_gvisor, BACKPORTS))
+    elif not _has_gvisor():
+        _without_gvisor(for_tests=for_tests)
     if not _has_tools() and not _has_ensurepip():
         needed.append(SystemPackage("python3-venv", _has_ensurepip))
     if for_tests:
         needed.append(SystemPackage("chromium", lambda: shutil.which("chromium") is not None))
-    missing = [package.name for package in needed if not package.present()]
+    missing = [package for package in needed if not package.present()]
     if not missing:
         return
-    names = " ".join(missing)
+    names = " ".join(
+        f"{package.name}/{package.release}" if package.release else package.name
+        for package in missing
+    )
     if shutil.which("apt-get") is None:
         raise CannotInstall(
             f"Missing here, by their Debian names: {names}. There is no apt-get on this machine:"
@@ -134,9 +149,76 @@ def install_system_packages(*, for_tests: bool) -> None:
     as_root = _way_to_root(names)
     with _step(f"Debian packages: {names}"):
         environment = {"DEBIAN_FRONTEND": "noninteractive"}
+        if any(package.release == BACKPORTS for package in missing) and not _has_backports():
+            entry = _backports_entry()
+            _run([*as_root, "sh", "-c", 'printf %s "$1" > "$2"', "sh", entry, str(BACKPORTS_FILE)])
         _run([*as_root, "apt-get", "-q", "update"], environment)
-        install = ["apt-get", "-q", "install", "--yes", "--no-install-recommends", *missing]
+        install = ["apt-get", "-q", "install", "--yes", "--no-install-recommends", *names.split()]
         _run([*as_root, *install], environment)
+
+
+def _debian_release() -> str:
+    """Code name of this Debian, such as bookworm; empty where it is none."""
+    facts = dict(
+        line.split("=", 1) for line in _read(Path("/etc/os-release")).splitlines() if "=" in line
+    )
+    if shutil.which("apt-get") is None or facts.get("ID", "").strip('"') != "debian":
+        return ""
+    return facts.get("VERSION_CODENAME", "").strip('"')
+
+
+def _has_gvisor() -> bool:
+    """Whether there is a gVisor that is new enough; older ones lack system calls of today."""
+    program = shutil.which("runsc")
+    if program is None:
+        return False
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    dates = [int(found) for found in re.findall(r"\b(20\d{6})\b", said.stdout)]
+    return bool(dates) and dates[0] >= OLDEST_GVISOR
+
+
+def _without_gvisor(*, for_tests: bool) -> None:
+    """Say what is missing where no package brings it; the tests do not run without it."""
+    said = (
+        "gVisor is missing, without which the agent runs nobody's code. Debian has it in"
+        f" {BACKPORTS} only: put `runsc` of {str(OLDEST_GVISOR)[:4]} or later into /usr/local/bin,"
+        " as https://gvisor.dev/docs/user_guide/install/ says"
+    )
+    if for_tests:
+        raise CannotInstall(f"{said}, then run this again.")
+    print(f"{said}. Everything else is installed.", file=sys.stderr)
+
+
+def _has_backports() -> bool:
+    return BACKPORTS in _sources("$(SUITE) $(CODENAME)")
+
+
+def _backports_entry() -> str:
+    """An entry for sources.list.d that names the backports, at the mirror used already."""
+    release = BACKPORTS.removesuffix("-backports")
+    mirrors = [
+        address
+        for address, name, label in (line.split(" ", 2) for line in _sources_lines())
+        if name == release and label == "Debian"
+    ]
+    return (
+        "# Written by Countersign's installation: gVisor (runsc) of 2024.\n"
+        "Types: deb\n"
+        f"URIs: {mirrors[0] if mirrors else ''}\n"
+        f"Suites: {BACKPORTS}\n"
+        "Components: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+    )
+
+
+def _sources_lines() -> list[str]:
+    return _sources("$(REPO_URI) $(CODENAME) $(LABEL)").splitlines()
+
+
+def _sources(form: str) -> str:
+    """What apt knows about each of its sources; needs no root and no network."""
+    asked = ["apt-get", "indextargets", "--format", form]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
 
 
 def _loads(library: str) -> bool:
