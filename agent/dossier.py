@@ -18,6 +18,7 @@ from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
+from evidence.intents import open_about
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload
 from evidence.pack import PackEntry, PackFault, Scope, build_pack
 from evidence.signing import FileKeys, KeyFault, Signer
@@ -71,7 +72,12 @@ def build(pack_id: UUID, keys: FileKeys) -> None:
 
 def _move(pack: Pack, state: str, **also: Any) -> None:
     by = system_actor("evidence worker", "job")
+    # Of a build that was cut off and taken up again, the earlier intent becomes a gap.
+    building = (
+        None if state == Pack.State.BUILDING else open_about("pack.build", "pack", str(pack.pk))
+    )
     with change(by, Permission.PACK_BUILD, on=pack) as facts:
+        facts.answers = building
         Pack.objects.filter(pk=pack.pk).update(state=state, **also)
         facts.phase = "intent" if state == Pack.State.BUILDING else "result"
         facts.outcome = "failed" if state == Pack.State.FAILED else "ok"

@@ -10,7 +10,7 @@ from django.db.models import Q
 from agent.models import Draft, Task
 from agent.places import artifact_store, local_forge
 from authz import tenancy
-from authz.change import change
+from authz.change import answered, change
 from authz.errors import Conflict
 from authz.models import ApiToken, Grant
 from authz.people import AsTenant
@@ -75,10 +75,16 @@ def erase_tenant(tenant: Tenant, *, by: Actor) -> Erased:
     """
     rows = tenancy.erase_rows(tenant, by=by)
     with tenant_scope(scope_of_tenant(tenant.pk)):
-        artifacts = artifact_store().erase(tenant.pk)
-        repositories = local_forge().erase(tenant.pk)
-        with change(by, Permission.TENANT_ERASE, on=AsTenant(tenant.pk)) as facts:
-            facts.phase = "redaction"
+        on = AsTenant(tenant.pk)
+        with change(by, Permission.TENANT_ERASE, on=on) as facts:
+            facts.phase = "intent"
+            facts["erase"] = ["artifacts", "repositories"]
+        intent = facts.intent
+        with answered(intent, by, Permission.TENANT_ERASE, on=on):
+            artifacts = artifact_store().erase(tenant.pk)
+            repositories = local_forge().erase(tenant.pk)
+        with change(by, Permission.TENANT_ERASE, on=on) as facts:
+            facts.phase, facts.answers = "redaction", intent
             facts.update(artifacts=artifacts, repositories=repositories)
     return Erased(rows, artifacts, repositories)
 

@@ -125,6 +125,7 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
     with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
         facts.phase = "intent"
         facts["file"] = target.name
+    intent = facts.intent
     part = target.with_name(target.name + ".part")
     try:
         if target.exists():
@@ -135,6 +136,7 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
             digest = file_digest(file, "sha256").hexdigest()
         made = Export(target, digest, part.stat().st_size, **written)
         with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
+            facts.answers = intent
             facts.update(
                 file=target.name,
                 sha256=made.sha256,
@@ -147,7 +149,7 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
         part.rename(target)
     except ExportFault as fault:
         with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
-            facts.outcome = "failed"
+            facts.outcome, facts.answers = "failed", intent
             facts.update(file=target.name, problem=str(fault))
         raise
     finally:

@@ -6,8 +6,7 @@ from datetime import datetime
 from agent.forge import Person
 from agent.models import Repository
 from agent.places import forge_address, local_forge
-from authz.change import change
-from authz.decisions import require
+from authz.change import answered, change
 from authz.permissions import Permission
 from tenants.actor import Actor
 from tenants.models import Project
@@ -21,16 +20,21 @@ def register(
     Creating it there twice is harmless, so a failure between forge and database can be repeated.
     Raises Denied before anything is made.
     """
-    require(by, Permission.REPOSITORY_REGISTER, project)
     repository = Repository(project=project, name=name)
-    local_forge().create_repository(
-        forge_address(repository),
-        files=files,
-        author=Person(by.name, "operator@countersign.invalid"),
-        when=written,
-        message="Begin",
-    )
     with change(by, Permission.REPOSITORY_REGISTER, on=project) as facts:
+        facts.phase = "intent"
+        facts.update(name=name, files=len(files))
+    intent = facts.intent
+    with answered(intent, by, Permission.REPOSITORY_REGISTER, on=project):
+        local_forge().create_repository(
+            forge_address(repository),
+            files=files,
+            author=Person(by.name, "operator@countersign.invalid"),
+            when=written,
+            message="Begin",
+        )
+    with change(by, Permission.REPOSITORY_REGISTER, on=project) as facts:
+        facts.answers = intent
         repository.save(force_insert=True)
         facts.about = repository
         facts.update(name=name, files=len(files))

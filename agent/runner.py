@@ -25,9 +25,10 @@ from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
 from agent.recommender import CatalogueChanged, Constraints
 from agent.tools import TOOLS, Bench
-from authz.change import change
+from authz.change import answered, change, effect
 from authz.permissions import Permission
 from evidence import ledger
+from evidence.intents import Intent
 from evidence.store import Stored, StoreFault
 from tenants.actor import Actor
 from tenants.models import User
@@ -73,25 +74,28 @@ class Toolbox:
         # Of the tool called last:
         self.row: Action | None = None
         self.kept: dict[str, Stored] = {}
+        self.intent: Intent | None = None
 
     def perform(self, action: loop.Action, work: loop.Work) -> loop.Step:
         """Run one tool. The action's row shows that it is running before it starts."""
         tool = TOOLS[action.tool]
-        row = self._begin(action, number=len(work.steps) + 1)
+        row, intent = self._begin(action, number=len(work.steps) + 1)
         store = artifact_store()
         started = time.monotonic()
-        seen = tool.run(bench_for(self.task, _outputs(work)))
-        kept = {
-            name: store.put(current_tenant_id(), content) for name, content in seen.outputs.items()
-        }
+        with answered(intent, self.by, tool.permission, on=self.task):
+            seen = tool.run(bench_for(self.task, _outputs(work)))
+            kept = {
+                name: store.put(current_tenant_id(), content)
+                for name, content in seen.outputs.items()
+            }
         outputs = {name: stored.sha256 for name, stored in kept.items()}
         row.observation, row.outputs = seen.said, outputs
         row.duration_ms = round((time.monotonic() - started) * 1000)
         row.status = Action.Status.DONE if seen.ok else Action.Status.FAILED
-        self.row, self.kept = row, kept
+        self.row, self.kept, self.intent = row, kept, intent
         return loop.Step(action, seen.said, seen.ok, outputs)
 
-    def _begin(self, action: loop.Action, number: int) -> Action:
+    def _begin(self, action: loop.Action, number: int) -> tuple[Action, Intent]:
         tool = TOOLS[action.tool]
         with change(self.by, tool.permission, on=self.task) as facts:
             row: Action
@@ -107,7 +111,7 @@ class Toolbox:
             )
             facts.phase = "intent"
             facts.update(tool=action.tool, step=number, again=not created)
-        return row
+        return row, facts.intent
 
 
 def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
@@ -240,6 +244,7 @@ def _step(task: Task, by: Actor) -> None:
         if tools.row is None:
             facts["plan"] = _keep_plan(task, work)
         else:
+            facts.answers = tools.intent
             facts.update(_keep_step(task, tools.row, tools.kept))
         if work.phase == loop.Phase.DONE:
             proposal = _propose(task, _outputs(work), by=by)
@@ -346,7 +351,6 @@ def _withdraw(task: Task, *, by: Actor) -> None:
         bench.read_json(PULL_REQUEST)["number"],
         f"{task.cancel_asked_by} cancelled the task",
     )
-    with change(by, Permission.PULL_REQUEST_OPEN, on=task) as facts:
-        facts.phase = "intent"
-        facts.update(close=number, reason=reason)
-    bench.forge.close_pull_request(bench.repository, number, reason=reason)
+    with effect(by, Permission.PULL_REQUEST_OPEN, on=task, close=number, reason=reason) as facts:
+        bench.forge.close_pull_request(bench.repository, number, reason=reason)
+        facts["closed"] = number

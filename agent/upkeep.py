@@ -9,7 +9,7 @@ from agent.digests import proposal_digest
 from agent.forge import Check, ForgeRefused
 from agent.models import Proposal, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
-from authz.change import change
+from authz.change import answered, change
 from authz.permissions import Permission
 from evidence.models import Pack
 from tenants.actor import Actor
@@ -54,15 +54,18 @@ def publish_review(proposal_id: UUID) -> None:
     with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
         facts.phase = "intent"
         facts.update(checks=len(checks), head_sha=proposal.head_sha)
+    intent = facts.intent
     forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
     refused = ""
-    try:
-        forge.set_checks(address, proposal.number, head_sha=proposal.head_sha, checks=checks)
-        if proposal.state == Proposal.State.REJECTED:
-            forge.close_pull_request(address, proposal.number, reason="rejected by a reviewer")
-    except ForgeRefused as refusal:
-        refused = str(refusal)
+    with answered(intent, by, Permission.PULL_REQUEST_OPEN, on=proposal):
+        try:
+            forge.set_checks(address, proposal.number, head_sha=proposal.head_sha, checks=checks)
+            if proposal.state == Proposal.State.REJECTED:
+                forge.close_pull_request(address, proposal.number, reason="rejected by a reviewer")
+        except ForgeRefused as refusal:
+            refused = str(refusal)
     with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+        facts.answers = intent
         Proposal.objects.filter(pk=proposal.pk).update(review_sent=True)
         facts.update(head_sha=proposal.head_sha, refused=refused)
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from django.db import transaction
 
+from authz import onrecord
 from authz.decisions import Thing, decide, refuse
 from authz.permissions import Permission
 from evidence import ledger
+from evidence.intents import Intent
 from tenants.actor import Actor
 from tenants.errors import Refused
 
@@ -17,12 +19,15 @@ class Facts(dict[str, Any]):
     """What the ledger will say of a change.
 
     about: the thing changed, when it is not `on`. phase: "intent" for something that is about to
-    be done to the outside world. outcome: "failed" for the record of work that came to nothing.
+    be done to the outside world; `intent` is then what the change that says what came of it has to
+    name in `answers`. outcome: "failed" for the record of work that came to nothing.
     """
 
     about: Thing
     phase: str = "result"
     outcome: str = "ok"
+    intent: Intent
+    answers: Intent | None = None
 
 
 @contextmanager
@@ -35,6 +40,8 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
     that is recorded too. Must be the outermost transaction, so that a
     recorded denial cannot be undone by somebody else's.
     """
+    # What was read on the way here, before anything is done with it.
+    onrecord.settle()
     decision = decide(by, permission, on)
     if not decision.allowed:
         refuse(by, on, decision)
@@ -43,7 +50,7 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
     try:
         with transaction.atomic(durable=True):
             yield facts
-            ledger.record(
+            facts.intent = ledger.record(
                 permission,
                 by=by,
                 on=facts.about,
@@ -51,6 +58,7 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
                 phase=facts.phase,
                 outcome=facts.outcome,
                 policy=decision.policy,
+                answers=facts.answers,
             )
     except Refused as refusal:
         ledger.record(
@@ -60,5 +68,46 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
             facts={**decision.recorded, "reasons": [str(refusal)]},
             outcome="denied",
             policy=decision.policy,
+        )
+        raise
+
+
+@contextmanager
+def effect(by: Actor, permission: Permission, *, on: Thing, **said: Any) -> Iterator[Facts]:
+    """Do something to the outside world in the block: the intent is on record before it begins,
+    what came of it after it ended.
+
+    said: facts of the intent. What the block puts into the dict goes with the result. Holds no
+    transaction meanwhile. An error is recorded as a failed result, then raised; where even that is
+    not possible, or the process dies, the intent becomes a gap.
+    """
+    with change(by, permission, on=on) as intended:
+        intended.phase = "intent"
+        intended.update(said)
+    came = Facts()
+    with answered(intended.intent, by, permission, on=on):
+        yield came
+    with change(by, permission, on=on) as facts:
+        facts.answers, facts.outcome = intended.intent, came.outcome
+        facts.update(came)
+
+
+@contextmanager
+def answered(intent: Intent, by: Actor, permission: Permission, *, on: Thing) -> Iterator[None]:
+    """Record an error in the block as the result of `intent`, then raise it.
+
+    When there is no error the caller records the result, together with the rows it changes.
+    """
+    try:
+        yield
+    except Exception as error:
+        ledger.record(
+            permission,
+            by=by,
+            on=on,
+            facts={"reasons": [f"{type(error).__name__}: {error}"]},
+            phase="result",
+            outcome="failed",
+            answers=intent,
         )
         raise

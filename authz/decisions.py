@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from authz import cedar, relations
+from authz import cedar, onrecord, relations
 from authz.errors import Denied
 from authz.graph import Explanation
 from authz.in_force import active_policies
@@ -132,14 +132,19 @@ def may(by: Actor, permission: Permission, on: Thing) -> bool:
 
 
 def require(by: Actor, permission: Permission, on: Thing) -> None:
-    """Let a read through, or leave the refusal in the ledger and raise Denied."""
+    """Let a read through, or leave the refusal in the ledger and raise Denied.
+
+    Either way the answer is on record before it counts; raises NotRecorded when that cannot be.
+    """
     decision = decide(by, permission, on)
     if not decision.allowed:
         refuse(by, on, decision)
+    onrecord.decided(by, on, decision)
 
 
 def refuse(by: Actor, on: Thing, decision: Decision) -> None:
     """Record a denial, then raise it. Called outside of any transaction, so that it stays."""
+    onrecord.decided(by, on, decision)
     ledger.record(
         f"{decision.permission}.denied",
         by=by,
@@ -158,7 +163,18 @@ def visible[M: Model](
 
     Rows that are no objects of authz.model go with the object they belong to: `of` names its
     type and `path` leads there ("task", "task__"); by itself that is the project they are in.
+    Each query made of the rows is on record before they are handed on.
     """
+    started = perf_counter()
+    rows = _visible(by, permission, among, of, path)
+    took = onrecord.milliseconds_since(started)
+    revision = relations.revision_in_memory()
+    return onrecord.listed(rows, onrecord.Listing(by, permission, POLICY_DIGEST, took, revision))
+
+
+def _visible[M: Model](
+    by: Actor, permission: Permission, among: QuerySet[M], of: str, path: str
+) -> QuerySet[M]:
     if by.user_id is None or _barred(by, permission):
         return among.none()
     if not of:

@@ -13,6 +13,10 @@ class Denied(Refused):
         self.reasons = reasons
 
 
+class NotRecorded(Exception):
+    """The answer could not be put on record, so it is not given. Nothing was changed."""
+
+
 class BadRequest(Refused):
     """What was asked for makes no sense as it stands. errors: field -> what was expected."""
 

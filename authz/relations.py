@@ -79,6 +79,13 @@ def revision() -> Zookie:
     return Zookie(current_tenant_id(), epoch, number)
 
 
+def revision_in_memory() -> str:
+    """The state that this process last answered from; "" when it asked PostgreSQL instead."""
+    with _memory_lock:
+        kept = _memory.get(current_tenant_id())
+    return kept.graph.revision or "" if kept else ""
+
+
 def check(subject: Ref, held: str, on: Ref) -> bool:
     """Whether the subject holds a permission (or stands in a relation) on the object."""
     return check_many(subject, [(held, on)])[0]

@@ -3,9 +3,11 @@
 from celery import shared_task
 from django.conf import settings
 
-from evidence import ledger
+from evidence import ledger, shipping
 from evidence.signing import FileKeys
+from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
+from tenants.scope import tenants_with_evidence_work
 
 
 @shared_task(base=TenantlessJob)
@@ -15,3 +17,16 @@ def seal_waiting() -> None:
         raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
     keys = FileKeys(settings.KEYS_DIR)
     for_each_tenant("unsealed", lambda: ledger.seal(keys))
+
+
+@shared_task(base=TenantlessJob)
+def ship_decisions() -> None:
+    """Bring what processes of this host have spooled into the database. Runs every 5 seconds."""
+    shipping.ship(settings.SPOOL_DIR)
+
+
+@shared_task(base=TenantlessJob)
+def name_gaps() -> None:
+    """Say of what was begun and never answered that nobody knows what came of it."""
+    by = system_actor("evidence worker", "job")
+    for_each_tenant("intents", lambda: ledger.record_gaps(by), find=tenants_with_evidence_work)

@@ -1,24 +1,26 @@
 """The only writer of the ledger: record() stages an entry, seal() gives entries their places."""
 
-import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, Protocol
 from uuid import UUID
 
-import rfc8785
 from django.db import connection, transaction
 from django.utils import timezone
 from uuid6 import uuid7
 
-from evidence import notes
-from evidence.leaf import build_leaf, commitment
+from evidence import intents, notes
+from evidence.intents import Intent
+from evidence.leaf import build_leaf, commitment, payload_bytes
 from evidence.merkle import Frontier, inclusion_proof
 from evidence.models import Checkpoint, Entry, LogHead, LogKey
 from evidence.signing import FileKeys, KeyExists, Signer
 from tenants.actor import Actor
 from tenants.scope import Scope, current
+from tenants.trace import current_trace
 
 BATCH = 2_000  # entries given a place in one statement
 
@@ -71,16 +73,23 @@ def record(
     phase: str = "decision",
     outcome: str = "ok",
     policy: Mapping[str, str] | None = None,
-) -> UUID:
-    """Stage one entry of the pinned tenant's ledger and return its id.
+    answers: Intent | None = None,
+) -> Intent:
+    """Stage one entry of the pinned tenant's ledger; returns its id and trace.
 
     Committed or undone together with the transaction it is called in; outside of one it is
     committed at once. facts: JSON values; kept outside the tree under a salted commitment, so
-    that they can be erased. Raises ValueError when the leaf would reach 65,535 bytes.
+    that they can be erased. phase: an "intent" has to be answered: hand what this returns to the
+    entry that says what came of it (`answers`), which then carries the same trace. One that
+    nobody answers becomes a gap (record_gaps()). Raises ValueError when the leaf would reach
+    65,535 bytes.
     """
     tenant = current()
     entry_id = uuid7()
-    payload = rfc8785.dumps(_plain(facts)) if facts else None
+    trace = answers.trace if answers else current_trace()
+    if phase == "intent":
+        trace = intents.trace_of(trace, entry_id)
+    payload = payload_bytes(facts) if facts else None
     salt = secrets.token_bytes(32) if payload else None
     leaf = build_leaf(
         entry_id=entry_id,
@@ -101,10 +110,54 @@ def record(
         policy=dict(policy) if policy else None,
         payload=(commitment(salt, payload), len(payload)) if payload and salt else None,
         run=_run_of(on),
+        trace=trace,
     )
     with connection.cursor() as cursor:
         cursor.execute(_STAGE, [entry_id, tenant.tenant_id, leaf, payload, salt])
-    return entry_id
+    if answers:
+        intents.end(answers)
+    if phase == "intent" and trace:
+        about = (action, str(on._meta.model_name), str(on.pk), _run_of(on) or "", trace)  # type: ignore[attr-defined]
+        intents.begin(entry_id, tenant.tenant_id, about)
+    return Intent(entry_id, trace or "")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A thing that an entry is about, known by its type and id alone."""
+
+    type: str
+    pk: str
+    run_id: str = ""
+
+    @property
+    def _meta(self) -> SimpleNamespace:
+        return SimpleNamespace(model_name=self.type)
+
+
+def record_gaps(
+    by: Actor,
+    patience: float = intents.PATIENCE_SECONDS,
+    longest: float = intents.LONGEST_SECONDS,
+) -> int:
+    """Say of every intent that was left without a result that nobody knows what came of it.
+
+    Returns how many. patience, longest: see intents.take_lost(). Each gap is an entry with the
+    trace of its intent, so that a reader finds both together, and is signed like any other.
+    """
+    with transaction.atomic():
+        found = intents.take_lost(patience, longest)
+        for one in found:
+            record(
+                one.action,
+                by=by,
+                on=Named(one.object_type, one.object_id, one.run),
+                facts={"intent": one.intent.id, "since": one.opened_at, "reason": one.why},
+                phase="gap",
+                outcome="failed",
+                answers=one.intent,
+            )
+    return len(found)
 
 
 def origin_of(scope: Scope) -> str:
@@ -194,8 +247,3 @@ def _sign(frontier: Frontier, signer: Signer) -> Checkpoint:
 def _run_of(on: Recorded) -> str | None:
     run = getattr(on, "run_id", None)
     return str(run) if run else None
-
-
-def _plain(facts: Mapping[str, Any]) -> Any:
-    # RFC 8785 knows strings, numbers, lists, objects; ids and times are written as text.
-    return json.loads(json.dumps(facts, default=str))

@@ -1,4 +1,4 @@
-"""The ledger's tables: staged entries, entries, payloads, the log's head, checkpoints, packs."""
+"""The ledger's tables: entries and what they commit to, what proves them, decisions, packs."""
 
 import json
 from typing import Any, ClassVar
@@ -132,6 +132,145 @@ class Checkpoint(TenantScoped):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             *TenantScoped.Meta.constraints,
             models.UniqueConstraint(fields=["tenant", "size"], name="evidence_checkpoint_size"),
+        ]
+
+
+class HashTile(TenantScoped):
+    """256 neighbouring hashes of one level of the tree, so that a proof reads some tiles instead
+    of the whole log. `level` counts in steps of eight levels of the tree; see evidence.tiles."""
+
+    level = models.SmallIntegerField()
+    index = models.BigIntegerField()
+    hashes = models.BinaryField()
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "level", "index"], name="evidence_hashtile_place"
+            ),
+        ]
+
+
+class Cosignature(TenantScoped):
+    """A witness's line under a checkpoint: it saw this head, and no other past before it."""
+
+    size = models.BigIntegerField()  # of the checkpoint
+    witness = models.CharField(max_length=200)  # the name of its key
+    line = models.TextField()  # as it stands in a note, with its newline
+    received_at = models.DateTimeField()
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "size", "witness"], name="evidence_cosignature_one"
+            ),
+        ]
+
+
+class OpenIntent(TenantScoped):
+    """Something that is being done to the outside world. Its id is the id of the intent's entry.
+
+    Gone with the entry that says what came of it. The backend is the one that recorded the
+    intent: when PostgreSQL no longer knows it, whoever began this is gone.
+    """
+
+    action = models.CharField(max_length=100)
+    object_type = models.CharField(max_length=50)
+    object_id = models.CharField(max_length=100)
+    run = models.CharField(max_length=36, blank=True)
+    trace = models.CharField(max_length=49)
+    opened_at = models.DateTimeField()
+    backend_pid = models.IntegerField()
+    backend_started = models.DateTimeField()
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "DELETE")
+
+    class Meta(TenantScoped.Meta):
+        pass
+
+
+class DecisionRecord(TenantScoped):
+    """A read or a denial, as its process wrote it down before it answered.
+
+    `body` is what the chain of its writer covers, byte for byte; the other columns repeat parts of
+    it. An entry of the ledger names the head of the chain for each lot that arrived.
+    """
+
+    writer = models.CharField(max_length=32)
+    seq = models.BigIntegerField()
+    at = models.DateTimeField()
+    actor_type = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=100)
+    door = models.CharField(max_length=10)
+    action = models.CharField(max_length=100)
+    object_type = models.CharField(max_length=50)
+    object_id = models.CharField(max_length=100)
+    outcome = models.CharField(max_length=10)
+    policy_digest = models.CharField(max_length=64)
+    relation_path = models.JSONField(default=list)
+    revision = models.CharField(max_length=64, blank=True)
+    latency_ms = models.FloatField()
+    trace = models.CharField(max_length=49, blank=True)
+    predicate = models.CharField(max_length=64, blank=True)  # of a list: what it was filtered by
+    rows = models.BigIntegerField(null=True)  # of a list: how many rows left the database
+    body = models.BinaryField()
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "DELETE")
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-at"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "writer", "seq"], name="evidence_decisionrecord_place"
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["tenant", "at"], name="evidence_decision_at"),
+        ]
+
+
+class DecisionStream(TenantScoped):
+    """How far the records of one writer have arrived, with the head of its chain there."""
+
+    writer = models.CharField(max_length=32)
+    next_seq = models.BigIntegerField(default=0)
+    head = models.CharField(max_length=64)
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "UPDATE")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "writer"], name="evidence_stream_writer"),
+        ]
+
+
+class Retention(TenantScoped):
+    """How long a tenant keeps facts and decisions; one row, or none for DEFAULT_DAYS.
+
+    Leaves are never deleted, so every proof holds for good.
+    """
+
+    LEAST_DAYS: ClassVar[int] = 90
+    DEFAULT_DAYS: ClassVar[int] = 3650
+
+    days = models.PositiveIntegerField()
+    set_at = models.DateTimeField(auto_now=True)
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="evidence_retention_one"),
+            models.CheckConstraint(
+                condition=models.Q(days__gte=90), name="evidence_retention_least"
+            ),
         ]
 
 

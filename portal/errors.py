@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from agent.forge import ForgeRefused, ForgeUnavailable
-from authz.errors import BadRequest, Conflict, Denied
+from authz.errors import BadRequest, Conflict, Denied, NotRecorded
 from evidence.store import Damaged, Missing
 from portal.limits import TooMany
 from tenants.errors import Refused
@@ -20,6 +20,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (BadRequest, 422, "Something in what you sent cannot be used"),
     (Conflict, 409, "Things have changed"),
     (TooMany, 429, "Too many attempts"),
+    (NotRecorded, 503, "This cannot be put on record, so it is not shown"),
     (Refused, 409, "The answer is no"),
     (Http404, 404, "There is nothing here"),
     (ForgeRefused, 409, "The code host refuses"),
@@ -35,6 +36,7 @@ HELP = {
     409: "Nothing was changed. Go back, look at how things stand now, then decide again.",
     429: "Nothing was changed. Wait a little, then try again.",
     422: "Nothing was changed, and what you typed is still in the form when you go back.",
+    503: "Nothing was changed. Whoever runs this portal has to make room or mend its disk first.",
     500: "It is in our log under the number below; nothing of yours was lost.",
 }
 
@@ -54,6 +56,9 @@ def problem(request: HttpRequest, error: Exception) -> HttpResponse | None:
         return None
     status, headline = found
     detail = HELP[404] if isinstance(error, Http404) else str(error)
+    if isinstance(error, NotRecorded):
+        log.error("a decision cannot be recorded", error=detail)
+        detail = HELP[503]
     response = _answer(request, status, headline, detail, getattr(error, "errors", None))
     if isinstance(error, TooMany):
         response["Retry-After"] = str(error.seconds)

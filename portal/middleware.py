@@ -8,9 +8,12 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 
+from authz import onrecord
+from authz.errors import NotRecorded
 from portal.errors import problem, suspended, unknown_host
 from portal.signin.sessions import signed_in, touch
 from tenants.scope import scope_of_host, tenant_scope
+from tenants.trace import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +34,9 @@ class RequestLogMiddleware:
         started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.id)  # type: ignore[attr-defined]
-        response = self.get_response(request)
+        with tracing(request.headers.get("traceparent")) as trace:
+            structlog.contextvars.bind_contextvars(trace=trace)
+            response = self.get_response(request)
         took = (time.perf_counter() - started) * 1000
         response["X-Request-Id"] = request.id  # type: ignore[attr-defined]
         response["Server-Timing"] = f"app;dur={took:.1f}"
@@ -71,6 +76,22 @@ class TenantMiddleware:
         structlog.contextvars.bind_contextvars(tenant_id=str(scope.tenant_id))
         with tenant_scope(scope):
             return self.get_response(request)
+
+
+class RecordMiddleware:
+    """Has what was read and refused on disk before the answer goes out; else gives none."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with onrecord.collected() as decisions:
+            response = self.get_response(request)
+            try:
+                decisions.settle()
+            except NotRecorded as fault:
+                return problem(request, fault) or response
+            return response
 
 
 class ActorMiddleware:

@@ -54,6 +54,9 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
 }
 DATA_DIR = Path(environment.text("DATA_DIR"))
+# Where each process writes down reads and denials before it answers; shipped by the worker that
+# finds them here, so on every host the same folder for all of its processes.
+SPOOL_DIR = Path(environment.text("SPOOL_DIR", str(DATA_DIR / "spool")))
 # Seal customers' secrets (such as OIDC client secrets): the first one seals, all of them open.
 SECRETS_KEYS = environment.keys("SECRETS_KEYS")
 # Folder of signing keys. Set for the evidence worker alone: nobody else may sign.
@@ -97,6 +100,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "portal.middleware.TenantMiddleware",
+    "portal.middleware.RecordMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -199,6 +203,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "evidence.jobs.seal_waiting",
         "schedule": 5.0,
         "options": {"queue": "evidence", "expires": 5},
+    },
+    "ship what processes have spooled": {
+        "task": "evidence.jobs.ship_decisions",
+        "schedule": 5.0,
+        "options": {"queue": "evidence", "expires": 5},
+    },
+    "name what was never answered": {
+        "task": "evidence.jobs.name_gaps",
+        "schedule": 15.0,
+        "options": {"queue": "evidence", "expires": 15},
     },
     "resume what nobody works on": {
         "task": "agent.jobs.resume_stalled",

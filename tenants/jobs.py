@@ -7,19 +7,23 @@ from uuid import UUID
 
 from celery import Task, signals
 
+from tenants import trace
 from tenants.errors import NoTenant
 from tenants.scope import pinned, scope_of_tenant, tenant_scope, tenants_with_work
 
 log = logging.getLogger(__name__)
 
 HEADER = "countersign_tenant"
+TRACE = "countersign_traceparent"
 
 
 @signals.before_task_publish.connect
 def stamp(headers: dict[str, Any], **_: Any) -> None:
-    """Write the pinned tenant on every message as it leaves."""
+    """Write the pinned tenant, and the trace that goes on, on every message as it leaves."""
     if scope := pinned():
         headers[HEADER] = str(scope.tenant_id)
+    if parent := trace.traceparent():
+        headers[TRACE] = parent
 
 
 class TenantJob(Task):  # type: ignore[type-arg]
@@ -37,20 +41,24 @@ class TenantJob(Task):  # type: ignore[type-arg]
             # and the schedule looks for unfinished work.
             log.warning("job %s waits: %s is suspended", self.name, scope.slug)
             return None
-        with tenant_scope(scope):
+        with trace.tracing(self.request.get(TRACE)), tenant_scope(scope):
             return super().__call__(*args, **kwargs)
 
 
-def for_each_tenant(kind: str, work: Callable[[], object]) -> None:
-    """Run `work` inside the scope of every tenant with work of that kind (tenants_with_work()).
+def for_each_tenant(
+    kind: str,
+    work: Callable[[], object],
+    find: Callable[[str], list[UUID]] = tenants_with_work,
+) -> None:
+    """Run `work` inside the scope of every tenant with work of that kind, as `find` knows them.
 
     One tenant's trouble, such as a lost key, keeps none of the others waiting; what went wrong is
     raised at the end, as an ExceptionGroup with a note for each tenant.
     """
     troubles: list[Exception] = []
-    for tenant_id in tenants_with_work(kind):
+    for tenant_id in find(kind):
         try:
-            with tenant_scope(scope_of_tenant(tenant_id)):
+            with trace.tracing(), tenant_scope(scope_of_tenant(tenant_id)):
                 work()
         except Exception as trouble:  # noqa: BLE001  # raised again below
             trouble.add_note(f"tenant {tenant_id}")

@@ -97,10 +97,21 @@ def tenants_with_work(kind: str) -> list[UUID]:
 
     kind: "unsealed" (ledger entries staged), "stalled" (tasks, packs or decisions that wait) or
     "untidy" (sessions or emergencies whose time is over).
-    The only question about more than one tenant that the portal's role may ask.
+    With the one below, all that the portal's role may ask about more than one tenant.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id FROM public.tenants_with_work(%s)", [kind])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def tenants_with_evidence_work(kind: str) -> list[UUID]:
+    """As tenants_with_work(), for the ledger's own work.
+
+    kind: "intents" (some were begun and not answered), "expired" (facts or decisions kept for
+    90 days at least).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id FROM public.tenants_with_evidence_work(%s)", [kind])
         return [row[0] for row in cursor.fetchall()]
 
 

@@ -164,12 +164,13 @@ def test_a_redaction_says_what_was_erased_and_of_what_kind(busy):
     with tenant_scope(busy.scope):
         staged = list(StagedEntry.objects.order_by("id"))
     said = [json.loads(bytes(row.leaf)) for row in staged]
-    assert [(entry["action"], entry["phase"]) for entry in said][-3:] == [
+    assert [(entry["action"], entry["phase"]) for entry in said][-4:] == [
         ("tenant.suspend", "result"),
         ("tenant.erase", "redaction"),
+        ("tenant.erase", "intent"),
         ("tenant.erase", "redaction"),
     ]
-    rows, files = (json.loads(bytes(row.payload)) for row in staged[-2:])
+    rows, _, files = (json.loads(bytes(row.payload)) for row in staged[-3:])
     assert rows["rows"]["tenants_user"] == 6
     assert rows["rows"]["evidence_payload"] > 5
     assert (files["artifacts"], files["repositories"]) == (3, 1)

@@ -54,6 +54,7 @@ def test_a_tenant_is_opened_with_its_admin_a_project_and_a_record_of_it():
         "project.create",
         "member.admit",
         "member.invite",
+        "repository.register",  # what is about to be made on the code host
         "repository.register",
     ]
     assert {entry["actor"]["type"] for entry in staged} == {"system"}
