@@ -83,7 +83,7 @@ def revision_in_memory() -> str:
     """The state that this process last answered from; "" when it asked PostgreSQL instead."""
     with _memory_lock:
         kept = _memory.get(current_tenant_id())
-    return kept.graph.revision or "" if kept else ""
+    return kept.graph.revision if kept else ""
 
 
 def check(subject: Ref, held: str, on: Ref) -> bool:

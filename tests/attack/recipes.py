@@ -348,7 +348,9 @@ JOBS = {
     "agent.jobs.build_pack": Job(("{pack}",)),
     "agent.jobs.resume_stalled": Job(None),
     "authz.jobs.tidy": Job(None),
+    "evidence.jobs.name_gaps": Job(None),
     "evidence.jobs.seal_waiting": Job(None),
+    "evidence.jobs.ship_decisions": Job(None),
 }
 
 

@@ -55,7 +55,7 @@ def test_a_denial_is_in_the_spool_and_in_the_ledger(in_acme, folder, entries):
 
 def test_a_list_leaves_one_record_for_each_query_with_how_many_rows_it_gave(in_acme, folder):
     Project.objects.create(slug="second", name="Second")
-    seen = visible(_actor(in_acme, "iris"), Permission.PROPOSAL_VIEW, Project.objects.all(), "pk")
+    seen = visible(_actor(in_acme, "iris"), Permission.PROPOSAL_VIEW, Project.objects.all())
 
     assert _said(folder) == []
     assert len(list(seen)) == 2
@@ -74,7 +74,7 @@ def test_rows_that_may_not_be_recorded_are_not_handed_on(in_acme, folder):
     actor = _actor(in_acme, "iris")
 
     with pytest.raises(NotRecorded):
-        list(visible(actor, Permission.PROPOSAL_VIEW, Project.objects.all(), "pk"))
+        list(visible(actor, Permission.PROPOSAL_VIEW, Project.objects.all()))
     with pytest.raises(NotRecorded):
         require(actor, Permission.LEDGER_VIEW, in_acme.project)
 
