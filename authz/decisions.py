@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from authz import cedar, onrecord, relations
+from authz import cedar, feeding, onrecord, relations
 from authz.errors import Denied
 from authz.graph import Explanation
 from authz.in_force import active_policies
@@ -222,7 +222,8 @@ def _decide(by: Actor, permission: Permission, on: Thing) -> Decision:
         return no(reason)
     if permission in OWN and getattr(on, "user_id", None) == by.user_id:
         return Decision(permission, True, [f"everybody may {_said(permission)} of their own"])
-    found = relations.explain(relations.person(by.user_id), permission, relations.object_of(on))
+    asked = relations.person(by.user_id), permission, relations.object_of(on)
+    found = feeding.confirmed(relations.explain(*asked), *asked)
     return Decision(permission, found.allowed, [_because(found, permission)], explanation=found)
 
 
@@ -241,6 +242,8 @@ _OWN_REQUEST = "whoever asked for it cannot countersign it: a second person must
 def _because(found: Explanation, permission: Permission) -> str:
     if found.why == "excluded":
         return _OWN_REQUEST
+    if found.why == "disputed":
+        return f"two engines disagree whether you may {_said(permission)}; tell the operator"
     if not found.path:
         return f"none of your roles here may {_said(permission)}"
     # The path leads over objects to the one that somebody holds something on, then over teams.

@@ -61,8 +61,9 @@ Path = tuple[Step, ...]
 class Explanation:
     """Why somebody may or may not.
 
-    why: granted; inactive (the subject is no active account); unknown (nothing is known of the
-    object); undefined (there is no such permission on this type); excluded; expired; missing.
+    why: granted; disputed (another engine says otherwise); inactive (the subject is no active
+    account); unknown (nothing is known of the object); undefined (there is no such permission on
+    this type); excluded; expired; missing.
     path: what grants it, from the object to the subject; what granted it, for excluded, expired.
     barred_by: the path that excludes, for excluded. needed: relations of which any one would have
     been enough, nearest object first, for missing. revision: of the tuples, where they have one.
@@ -296,6 +297,13 @@ class Graph:
         """The same answer as check(), with what grants it, or the nearest reason why not."""
         answer = _Explainer(self, subject, held, on, now).answer()
         return replace(answer, revision=self.revision)
+
+    def edges_at(self, now: Moment) -> Iterator[Edge]:
+        """Every edge that has not expired."""
+        for slot, (type, relation, to, via) in enumerate(self.rules.named_slots):
+            for id in self.edges[slot]:
+                for one in self.subjects_of(slot, id, now):
+                    yield Edge(type, id, relation, to, one, via)
 
     def holds(self, slot: int, object: Id, subject: Id, now: Moment) -> bool:
         """Whether an edge that is there has not expired."""

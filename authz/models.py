@@ -320,3 +320,31 @@ class Revision(TenantScoped):
             *TenantScoped.Meta.constraints,
             models.UniqueConstraint(fields=["tenant"], name="authz_revision_one"),
         ]
+
+
+class OutsideEngine(TenantScoped):
+    """A server for relations beside the database, and how far a tenant's tuples have got there."""
+
+    class Engine(models.TextChoices):
+        SPICEDB = "spicedb"
+        OPENFGA = "openfga"
+
+    class Mode(models.TextChoices):
+        SHADOW = "shadow"  # is fed and compared, decides nothing
+        DECIDING = "deciding"
+
+    engine = models.CharField(max_length=10, choices=Engine)
+    mode = models.CharField(max_length=8, choices=Mode)
+    store = models.CharField(max_length=100, blank=True)  # authz.outside.Place
+    # Which state of the tuples is there: Revision's id and number. None: nothing yet.
+    epoch = models.UUIDField(null=True)
+    number = models.BigIntegerField(default=0)
+    token = models.TextField(blank=True)  # the server's own name for that state
+    # When the first of the tuples there expires, which the server knows nothing of.
+    next_end = models.DateTimeField(null=True)
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="authz_outsideengine_one"),
+        ]

@@ -160,7 +160,7 @@ def end_membership(user: User, facts: Facts) -> bool:
     change(); what is taken goes into `facts`.
     """
     here = [Membership.State.ACTIVE, Membership.State.SUSPENDED]
-    ended = Membership.objects.filter(user=user, state__in=here).update(
+    ended: int = Membership.objects.filter(user=user, state__in=here).update(
         state=Membership.State.REMOVED, ended_at=timezone.now()
     )
     facts["roles"] = sorted(user.grants.values_list("role", flat=True))

@@ -52,6 +52,27 @@ def _named(epoch: UUID | None, number: int) -> str:
     return f"{epoch or '-'}/{number}"
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """All tuples of a tenant at one moment. at: PostgreSQL's time, seconds since 1970."""
+
+    graph: Graph
+    at: float
+    epoch: UUID | None
+    number: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of every tuple that changed after a state; `epoch`, `number`: what it led to."""
+
+    put: list[Edge]
+    drop: list[Edge]
+    at: float
+    epoch: UUID | None
+    number: int
+
+
 class Unusable(Exception):
     """The graph cannot answer now."""
 
@@ -135,6 +156,30 @@ def list_filter(subject: Ref, held: str, type: str, path: str = "") -> Q:
     wanted = list(dict.fromkeys(_resolved_first(type, expression, subject)))
     found = dict(zip(wanted, _objects_with_each(subject, wanted), strict=True))
     return _condition(type, expression, subject, path, found)
+
+
+def snapshot() -> Snapshot:
+    """Every tuple of the pinned tenant, read anew."""
+    graph, now, (epoch, number) = _load()
+    return Snapshot(graph, now, epoch, number)
+
+
+def changes_since(epoch: UUID, number: int) -> Changes | None:
+    """What has changed since that state; None when the tuples were made anew since."""
+    put: list[Edge] = []
+    drop: list[Edge] = []
+    now, newest = 0.0, number
+    for type, id, relation, subject_type, subject_id, subject_relation, until in _rows(
+        _CHANGES, [number]
+    ):
+        if type is None:
+            if id != epoch:
+                return None
+            now, newest = until, int(subject_relation)
+            continue
+        edge = Edge(type, id.int, relation, subject_type, subject_id.int, subject_relation)
+        (put if until > now else drop).append(edge)
+    return Changes(put, drop, now, epoch, newest)
 
 
 def forget() -> None:

@@ -67,6 +67,14 @@ CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" 
 RELATIONS = environment.choice("RELATIONS", ("memory", "sql"), "memory")
 # How many tuples the memory may hold of all tenants together, 400 bytes each at most.
 RELATIONS_TUPLES = environment.number("RELATIONS_TUPLES", 2_000_000)
+# Servers that can be asked instead, tenant by tenant (manage.py relations_engine): address, secret.
+RELATIONS_SERVERS = {
+    name: (
+        environment.text(f"{name.upper()}_URL", ""),
+        environment.text(f"{name.upper()}_TOKEN", ""),
+    )
+    for name in ("spicedb", "openfga")
+}
 
 # Apps: shared ones stand once in the public schema, the others in every cell.
 SHARED_APPS = ["tenants.cells", "django.contrib.contenttypes", "django.contrib.auth"]

@@ -23,6 +23,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.PROJECT_ROLE_CHANGE: ("change roles of a project", "changed roles of a project"),
     P.PROJECT_CREATE: ("create a project", "created a project"),
     P.TEAM_CHANGE: ("change teams", "changed a team"),
+    P.RELATIONS_ENGINE: ("change the server for relations", "changed the server for relations"),
     P.SHARE_CHANGE: ("share work", "changed whom work is shared with"),
     P.TENANT_OPEN: ("open a tenant", "opened the tenant"),
     P.PACK_BUILD: ("build an evidence pack", "worked on an evidence pack"),

@@ -381,6 +381,7 @@ COMMANDS = {
     "open_tenant": Order(
         "owner", ("{slug}", "X"), {"admin_email": "x@x.example", "admin_name": "X"}
     ),
+    "relations_engine": Order("app", ("{own_host}", "compare")),
     "resume_tenant": Order("owner", ("{slug}",)),
     "suspend_tenant": Order("owner", ("{slug}",)),
     "verify_log": Order("app"),
