@@ -2,33 +2,32 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
-from agent.forge.diff import files as files_of_diff
-from agent.models import Action, Proposal, Recommendation, Review
+from agent.forge import ForgeRefused
+from agent.models import Proposal, Recommendation, Review
 from agent.outputs import FILE
-from agent.places import artifact_store, catalogue, forge_address, forge_of
+from agent.places import artifact_store, catalogue
 from agent.recommender import Constraints, mapped_controls
+from agent.record import MOMENT, files_of, folder_of, sign_record
 from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger
-from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
 from evidence.intents import open_about
-from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload
+from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload, SignedRecord
 from evidence.pack import PackEntry, PackFault, Scope, build_pack
-from evidence.signing import FileKeys, KeyFault, Signer
+from evidence.records import RecordFault
+from evidence.signing import FileKeys, KeyFault
 from evidence.store import StoreFault
 from tenants.actor import system_actor
-from tenants.scope import current, current_tenant_id
+from tenants.scope import current
 
 TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
 HEADS_COMPARED = 20  # earlier packs from whose heads a proof leads to a new one
-MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 # What would have to be added to a pack for a control that it does not prove.
 WOULD_NEED = {
@@ -57,7 +56,7 @@ def build(pack_id: UUID, keys: FileKeys) -> None:
     try:
         content, checkpoint = _content(pack, keys)
         kept = artifact_store().put(pack.tenant_id, content)
-    except (PackFault, StoreFault, KeyFault) as error:
+    except (PackFault, RecordFault, StoreFault, KeyFault, ForgeRefused) as error:
         _move(pack, Pack.State.FAILED, problem=str(error))
         return
     _move(
@@ -86,6 +85,7 @@ def _move(pack: Pack, state: str, **also: Any) -> None:
 
 def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
     proposal = Proposal.objects.select_related("task__owner", "repository").get(pk=pack.object_id)
+    record = sign_record(proposal.pk, keys)
     checkpoint = ledger.seal(keys)
     if checkpoint is None:
         raise PackFault("the ledger is empty")
@@ -105,7 +105,7 @@ def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
         entries=_disclosed(entries),
         leaf_hashes=ledger.leaf_hashes(checkpoint.size),
         checkpoint_note=checkpoint.note,
-        files=_files(proposal, entries, signer),
+        files=_files(proposal, record, entries),
         signer=signer,
         story=_story(proposal),
         population=[_population_row(proposal)],
@@ -122,7 +122,7 @@ def _population_row(proposal: Proposal) -> dict[str, Any]:
         "title": proposal.title,
         "head": proposal.head_sha,
         "diff_sha256": proposal.diff_sha256,
-        "folder": f"prs/{proposal.repository.name}-{proposal.number}",
+        "folder": folder_of(proposal),
         "excluded": "",
     }
 
@@ -163,80 +163,13 @@ def _disclosed(entries: Iterable[Entry]) -> list[PackEntry]:
     return disclosed
 
 
-def _files(proposal: Proposal, entries: Sequence[Entry], signer: Signer) -> dict[str, bytes]:
-    folder = f"prs/{proposal.repository.name}-{proposal.number}"
-    store, tenant_id = artifact_store(), current_tenant_id()
-    diff = store.get(tenant_id, proposal.diff_sha256)
-    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
-    touched = [file for file in files_of_diff(diff) if file.status != "deleted"]
-    contents = forge.read_files(address, proposal.head_sha, [file.path for file in touched])
+def _files(proposal: Proposal, record: SignedRecord, entries: Sequence[Entry]) -> dict[str, bytes]:
+    folder = folder_of(proposal)
     reviews = list(proposal.reviews.select_related("reviewer"))
-    actions = list(proposal.task.actions.all())
-    tree = forge.tree(address, proposal.head_sha)
-    subjects = pull_request_subjects(
-        proposal.repository.name,
-        proposal.number,
-        commit=proposal.head_sha,
-        tree=tree,
-        diff_sha256=proposal.diff_sha256,
-    )
-    review = [_review_said(review) for review in reviews]
-    run = [_action_said(action) for action in actions]
     return {
-        f"{folder}/diff.patch": diff,
-        f"{folder}/pull-request.json": _json(_pull_request(proposal, tree, diff, contents)),
-        f"{folder}/checks.json": _json({"checks": [_check_said(c) for c in proposal.checks]}),
-        f"{folder}/review.json": _json({"reviews": review}),
-        f"{folder}/agent-run.jsonl": b"".join(_json(step) + b"\n" for step in run),
-        f"{folder}/bundle.intoto.jsonl": _bundle(proposal, subjects, review, run, signer),
-        **{f"{folder}/files/{path}": content for path, content in contents.items()},
+        **{f"{folder}/{path}": content for path, content in files_of(record).items()},
         "access/approvals.json": _json({"approvals": _approvals(proposal, reviews, entries)}),
         "controls/coverage.json": _json({"controls": _controls(folder, proposal)}),
-    }
-
-
-def _bundle(
-    proposal: Proposal,
-    subjects: list[Subject],
-    review: list[dict[str, Any]],
-    run: list[dict[str, Any]],
-    signer: Signer,
-) -> bytes:
-    failing = proposal.failing_checks
-    predicates: dict[str, dict[str, Any]] = {
-        "urn:countersign:agent-run:v1": {"task": str(proposal.task_id), "steps": run},
-        "urn:countersign:code-review:v1": {"digest": proposal.digest, "reviews": review},
-        "https://in-toto.io/attestation/test-result/v0.1": {
-            "result": "FAILED" if failing else "PASSED",
-            "configuration": [],
-            "passedTests": [_check_name(c) for c in proposal.checks if c["ok"]],
-            "failedTests": [_check_name(c) for c in failing],
-        },
-    }
-    return b"".join(
-        sign_envelope(statement(subjects, kind, predicate), signer) + b"\n"
-        for kind, predicate in predicates.items()
-    )
-
-
-def _pull_request(
-    proposal: Proposal, tree: str, diff: bytes, contents: dict[str, bytes]
-) -> dict[str, Any]:
-    files = []
-    for file in files_of_diff(diff):
-        row: dict[str, Any] = {"path": file.path, "status": file.status}
-        if file.path in contents:
-            row |= {"sha256": _sha256(contents[file.path]), "size": len(contents[file.path])}
-        files.append(row)
-    return {
-        "repo": proposal.repository.name,
-        "number": proposal.number,
-        "title": proposal.title,
-        "body": proposal.body,
-        "base": {"branch": proposal.base_branch, "commit": proposal.base_sha},
-        "head": {"branch": proposal.branch, "commit": proposal.head_sha, "tree": tree},
-        "diff": {"sha256": proposal.diff_sha256, "size": len(diff)},
-        "files": files,
     }
 
 
@@ -333,48 +266,6 @@ def _layer_said(layer: dict[str, Any]) -> dict[str, Any]:
             for alternative in layer["alternatives"]
         ],
     }
-
-
-def _review_said(review: Review) -> dict[str, Any]:
-    return {
-        "reviewer": {"id": str(review.reviewer_id), "name": review.reviewer.name},
-        "verdict": review.verdict,
-        "digest": review.digest,
-        "comment": review.comment,
-        "at": review.created_at.strftime(MOMENT),
-    }
-
-
-def _action_said(action: Action) -> dict[str, Any]:
-    return {
-        "number": action.number,
-        "tool": action.tool,
-        "params": action.params,
-        "status": action.status,
-        "observation": action.observation,
-        "outputs": action.outputs,
-        "started_at": action.started_at.strftime(MOMENT),
-        "duration_ms": action.duration_ms,
-        "cost_tokens": action.cost_tokens,
-    }
-
-
-def _check_said(check: dict[str, Any]) -> dict[str, str]:
-    return {
-        "name": _check_name(check),
-        "tool": check["name"],
-        "version": "",
-        "status": "passed" if check["ok"] else "failed",
-        "summary": check["detail"],
-    }
-
-
-def _check_name(check: dict[str, Any]) -> str:
-    return f"{check['name']}: {check['path']}"
-
-
-def _sha256(content: bytes) -> str:
-    return sha256(content).hexdigest()
 
 
 def _json(value: Any) -> bytes:

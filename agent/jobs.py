@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from agent import dossier, runner, upkeep
+from agent import dossier, record, runner, upkeep
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from evidence.signing import FileKeys
@@ -47,6 +47,8 @@ def _resume() -> None:
         build_pack.delay(str(pack_id))
     for proposal_id in upkeep.unsent_reviews():
         publish_review.delay(str(proposal_id))
+    for proposal_id in upkeep.unsigned_records():
+        sign_record.delay(str(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
@@ -59,6 +61,14 @@ def publish_review(proposal_id: str) -> None:
 def refresh_proposal(proposal_id: str) -> None:
     """Notice when the pull request is no longer what was proposed."""
     upkeep.refresh(UUID(proposal_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def sign_record(proposal_id: str) -> None:
+    """Sign what is known of one proposal; runs where the signing keys are."""
+    if settings.KEYS_DIR is None:
+        raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
+    record.sign_record(UUID(proposal_id), FileKeys(settings.KEYS_DIR))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

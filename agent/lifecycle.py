@@ -165,3 +165,4 @@ def _review(
         proposal=proposal, reviewer=reviewer, verdict=verdict, digest=digest, comment=comment
     )
     transaction.on_commit(partial(queue.publish_review, proposal.pk))
+    transaction.on_commit(partial(queue.sign_record, proposal.pk))

@@ -24,6 +24,11 @@ def refresh_proposal(proposal_id: UUID) -> None:
     _send("refresh_proposal", proposal_id)
 
 
+def sign_record(proposal_id: UUID) -> None:
+    """Have what is known of a proposal signed."""
+    _send("sign_record", proposal_id)
+
+
 def build_pack(pack_id: UUID) -> None:
     """Have an evidence pack built."""
     _send("build_pack", pack_id)

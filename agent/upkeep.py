@@ -3,6 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
+from django.db.models import Max
 from django.utils import timezone
 
 from agent.digests import proposal_digest
@@ -11,7 +12,7 @@ from agent.models import Proposal, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from authz.change import answered, change
 from authz.permissions import Permission
-from evidence.models import Pack
+from evidence.models import Pack, SignedRecord
 from tenants.actor import Actor
 from tenants.models import User
 
@@ -38,6 +39,15 @@ def unsent_reviews() -> list[UUID]:
     quiet = timezone.now() - STALLED_AFTER
     rows = Proposal.objects.filter(review_sent=False, reviews__created_at__lt=quiet)
     return list(rows.values_list("pk", flat=True).distinct())
+
+
+def unsigned_records() -> list[UUID]:
+    """Proposals of the pinned tenant that were decided a while ago, with no record since then."""
+    quiet = timezone.now() - STALLED_AFTER
+    decided = Proposal.objects.filter(reviews__created_at__lt=quiet)
+    newest = dict(SignedRecord.objects.values_list("object_id").annotate(newest=Max("created_at")))
+    rows = decided.annotate(at=Max("reviews__created_at")).values_list("pk", "at")
+    return [pk for pk, at in rows if str(pk) not in newest or newest[str(pk)] < at]
 
 
 def publish_review(proposal_id: UUID) -> None:

@@ -18,6 +18,7 @@ class Permission(StrEnum):
     REPOSITORY_REGISTER = "repository.register"
     LEDGER_VIEW = "ledger.view"
     PACK_EXPORT = "pack.export"
+    RECORD_SIGN = "record.sign"  # the evidence worker signs what is known of a proposal
     PACK_BUILD = "pack.build"  # the evidence worker builds what was asked for
     MEMBER_VIEW = "member.view"
     MEMBER_ADMIT = "member.admit"

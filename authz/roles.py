@@ -83,7 +83,7 @@ TENANT_ROLES = tuple(role for role in Role if role not in {Role.PLATFORM_ADMIN, 
 # What the product and its operators do by themselves, without an account.
 SYSTEM: frozenset[P] = frozenset(
     {P.TENANT_OPEN, P.TENANT_MOVE, P.TENANT_SUSPEND, P.TENANT_EXPORT, P.TENANT_ERASE}
-    | {P.RELATIONS_ENGINE}
+    | {P.RELATIONS_ENGINE, P.RECORD_SIGN}
     | {P.PROJECT_CREATE, P.REPOSITORY_REGISTER, P.PACK_BUILD}
     | {P.MEMBER_ADMIT, P.MEMBER_INVITE, P.IDENTITY_LINK, P.DIRECTORY_SYNC}
     | {P.SESSION_OPEN, P.SESSION_END}

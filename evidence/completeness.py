@@ -27,21 +27,22 @@ class Account:
     redactions: list[dict[str, Any]] = field(default_factory=list)
     access: list[dict[str, Any]] = field(default_factory=list)
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, oldest first
-    _open: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    _open: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def read(self, index: int, leaf: Mapping[str, Any], *, in_population: bool) -> None:
         """Take one entry into account; in_population: it lies before the population's end."""
         about = leaf["object"]
-        place = (about["type"], about["id"])
+        # Both ends of an effect carry one trace.
+        place = leaf["trace"] or f"{about['type']} {about['id']}"
         match leaf["phase"]:
             case "intent":
                 self._open.setdefault(place, []).append(_row(index, leaf))
-            case "result":
-                # Whatever came of it: a result answers what was begun last on the same thing.
+            case "result" | "gap":
+                # Whatever came of it, even that nobody knows.
                 if waiting := self._open.get(place):
                     waiting.pop()
-            case "gap":
-                self.gaps.append(_row(index, leaf))
+                if leaf["phase"] == "gap":
+                    self.gaps.append(_row(index, leaf))
             case "redaction":
                 self.redactions.append(_row(index, leaf))
         if leaf["outcome"] != "ok":

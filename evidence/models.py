@@ -300,3 +300,26 @@ class Pack(TenantScoped):
 
     class Meta(TenantScoped.Meta):
         ordering: ClassVar[list[str]] = ["-created_at"]
+
+
+class SignedRecord(TenantScoped):
+    """What was signed about one proposal at one moment; the newest one counts.
+
+    files: path below the pull request's folder -> {"sha256", "size"} in the artifact store.
+    """
+
+    object_id = models.CharField(max_length=100)
+    project_id = models.UUIDField()
+    head_sha = models.CharField(max_length=64)
+    files = models.JSONField(default=dict)
+    manifest_sha256 = models.CharField(max_length=64)
+    fingerprint = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["tenant", "object_id"], name="evidence_record_object"),
+        ]

@@ -17,4 +17,5 @@ app.conf.task_routes = {
     "evidence.jobs.*": {"queue": "evidence"},
     "authz.jobs.*": {"queue": "evidence"},
     "agent.jobs.build_pack": {"queue": "evidence"},
+    "agent.jobs.sign_record": {"queue": "evidence"},
 }

@@ -82,7 +82,7 @@ def test_a_pack_opens_with_ordinary_tools_and_fixed_times():
 def test_a_selection_carries_proofs_and_a_range_needs_none():
     proofs = [name for name in unpacked(built()) if name.startswith("log/proofs/")]
 
-    assert len(proofs) == 7
+    assert len(proofs) == 8
     assert not [name for name in unpacked(built("range")) if name.startswith("log/proofs/")]
 
 
@@ -254,12 +254,12 @@ def test_a_pack_is_signed_by_the_key_of_its_own_log():
 
 def test_a_file_that_packs_too_well_is_stored_as_it_is(tmp_path):
     made = sample()
-    made.files[f"{FOLDER}/agent-run.jsonl"] = b'{"step":1}\n' * 100_000
+    made.files["access/doors.jsonl"] = b'{"step":1}\n' * 100_000
 
     pack = made.build()
 
     with zipfile.ZipFile(BytesIO(pack)) as archive:
-        kept = archive.getinfo(f"{FOLDER}/agent-run.jsonl")
+        kept = archive.getinfo("access/doors.jsonl")
     assert kept.compress_type == zipfile.ZIP_STORED
     assert corpus.verified(pack, tmp_path, keys=[corpus.log_key()]).verdict == "LOCAL"
 
@@ -281,6 +281,6 @@ def test_an_entry_that_was_erased_stays_provable(tmp_path):
     findings = corpus.verified(made.build(), tmp_path, keys=[corpus.log_key()])
 
     assert findings.verdict == "LOCAL"
-    assert ("entries", "0 payloads fit their commitments; 6 are withheld or erased") in (
+    assert ("entries", "0 payloads fit their commitments; 7 are withheld or erased") in (
         findings.verified
     )

@@ -26,6 +26,7 @@ from evidence.merkle import Frontier, leaf_hash, tree_root
 from evidence.notes import parse_proof, sign_checkpoint, write_proof
 from evidence.pack import PERIOD_START, PREDICATE_TYPE, PackEntry, Scope, Start, build_pack
 from evidence.pack import Sample as Draw
+from evidence.records import Claim, signed_bundle
 from evidence.report import render_report
 from evidence.signing import KeySigner
 
@@ -135,19 +136,23 @@ def entry(
     return PackEntry(index, leaf, payload, salt)
 
 
-def sample(coverage: str = "selection") -> Sample:
+def sample(coverage: str = "selection", signer: KeySigner | None = None) -> Sample:
     """One countersigned proposal with one pull request, in a log of 41 entries."""
     diff = (
         added_file("docs/adr/20261123-database.md", ADR) + added_file("docs/stack/bom.md", BOM)
     ).encode()
     diff_sha256 = sha256(diff).hexdigest()
     log = [entry(index, "task.note", object_id="other") for index in range(41)]
+    signer = signer or signer_named(ORIGIN)
+    countersigned_at = json.loads(entry(20, "proposal.countersign").leaf)["ts"]
+    files, manifest_sha256 = _files(diff, countersigned_at, signer)
     story_of = {
         3: ("task.submit", ADA, {"goal": "Choose a stack for the storefront"}, "decision"),
         5: ("recommendation.start", AGENT, None, "intent"),
         6: ("recommendation.finish", AGENT, {"layers": 3}, "result"),
         9: ("proposal.open", AGENT, {"diff_sha256": diff_sha256, "head": HEAD}, "result"),
         17: ("check.run", SYSTEM, {"passed": 4, "failed": 0}, "result"),
+        18: ("record.sign", SYSTEM, {"manifest_sha256": manifest_sha256}, "result"),
         20: ("proposal.countersign", ADA, {"diff_sha256": diff_sha256}, "decision"),
         38: ("proposal.merge", SYSTEM, {"head": HEAD}, "result"),
     }
@@ -155,11 +160,10 @@ def sample(coverage: str = "selection") -> Sample:
         log[index] = entry(index, action, actor=actor, facts=facts, phase=phase)
     # An erased payload: the commitment stays in the leaf, the facts are gone.
     log[38] = PackEntry(38, log[38].leaf)
-    signer = signer_named(ORIGIN)
     return Sample(
         entries=log if coverage == "range" else [log[index] for index in sorted(story_of)],
         leaf_hashes=[leaf_hash(row.leaf) for row in log],
-        files=_files(diff, log, signer),
+        files=files,
         story=_story(),
         signer=signer,
         scope=Scope(
@@ -244,19 +248,11 @@ def built(coverage: str = "selection") -> bytes:
     return (period_sample() if coverage == "period" else sample(coverage)).build()
 
 
-def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, bytes]:
+def _files(diff: bytes, countersigned_at: str, signer: KeySigner) -> tuple[dict[str, bytes], str]:
     diff_sha256 = sha256(diff).hexdigest()
     contents = {"docs/adr/20261123-database.md": ADR, "docs/stack/bom.md": BOM}
     subjects = pull_request_subjects(
         "acme/storefront", 7, commit=HEAD, tree=TREE, diff_sha256=diff_sha256
-    )
-    bundle = b"".join(
-        sign_envelope(statement(subjects, kind, predicate), signer) + b"\n"
-        for kind, predicate in (
-            ("urn:countersign:agent-run:v1", {"steps": 2}),
-            ("urn:countersign:code-review:v1", {"verdict": "approved"}),
-            ("https://in-toto.io/attestation/test-result/v0.1", {"result": "PASSED"}),
-        )
     )
     described = {
         "repo": "acme/storefront",
@@ -281,12 +277,11 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
         ("Bill of materials", "cyclonedx", "1.6", "23 components, schema valid"),
         ("Links", "countersign", "0.1.0", "14 links, all relative ones resolve"),
     ]
-    countersigned = json.loads(log[20].leaf)
-    return {
-        f"{FOLDER}/diff.patch": diff,
-        f"{FOLDER}/pull-request.json": canonical(described),
-        f"{FOLDER}/review.json": canonical({"comments": [], "verdict": "approved"}),
-        f"{FOLDER}/checks.json": canonical(
+    artifacts = {
+        "diff.patch": diff,
+        "pull-request.json": canonical(described),
+        "review.json": canonical({"comments": [], "verdict": "approved"}),
+        "checks.json": canonical(
             {
                 "checks": [
                     {"name": name, "tool": tool, "version": v, "status": "passed", "summary": said}
@@ -294,12 +289,25 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
                 ]
             }
         ),
-        f"{FOLDER}/agent-run.jsonl": b"".join(
+        "agent-run.jsonl": b"".join(
             canonical({"step": step, "tool": tool}) + b"\n"
             for step, tool in enumerate(("catalogue.search", "proposal.write"))
         ),
+        **{f"files/{path}": content for path, content in contents.items()},
+    }
+    bundle, manifest_sha256 = signed_bundle(
+        subjects,
+        [
+            Claim("urn:countersign:agent-run:v1", {"steps": 2}),
+            Claim("urn:countersign:code-review:v1", {"verdict": "approved"}),
+            Claim("https://in-toto.io/attestation/test-result/v0.1", {"result": "PASSED"}),
+        ],
+        artifacts,
+        signer,
+    )
+    return {
+        **{f"{FOLDER}/{path}": content for path, content in artifacts.items()},
         f"{FOLDER}/bundle.intoto.jsonl": bundle,
-        **{f"{FOLDER}/files/{path}": content for path, content in contents.items()},
         "access/approvals.json": canonical(
             {
                 "approvals": [
@@ -307,7 +315,7 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
                         "entry": 20,
                         "decision": "countersigned",
                         "person": {"id": "ada", "name": "Ada Lovelace"},
-                        "at": countersigned["ts"],
+                        "at": countersigned_at,
                         "note": "Read all three records; the rollback plan is sound.",
                         "diff_sha256": diff_sha256,
                         "stands": True,
@@ -316,7 +324,7 @@ def _files(diff: bytes, log: list[PackEntry], signer: KeySigner) -> dict[str, by
             }
         ),
         "controls/coverage.json": canonical({"controls": _controls()}),
-    }
+    }, manifest_sha256
 
 
 def _controls() -> list[dict[str, Any]]:
@@ -602,6 +610,29 @@ def _statement_about(files: dict[str, bytes], commit: str, diff: bytes) -> dict[
     return files | {name: files[name] + line + b"\n"}
 
 
+def _recorded_again(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Another review, with bundle and list made anew by the right key."""
+    prefix = f"{FOLDER}/"
+    artifacts = {
+        name.removeprefix(prefix): content
+        for name, content in files.items()
+        if name.startswith(prefix) and name != _BUNDLE
+    } | {"review.json": canonical({"comments": [], "verdict": "rejected"})}
+    subjects = pull_request_subjects(
+        "acme/storefront",
+        7,
+        commit=HEAD,
+        tree=TREE,
+        diff_sha256=sha256(files[_DIFF]).hexdigest(),
+    )
+    bundle, _ = signed_bundle(
+        subjects, [Claim("urn:countersign:x", {})], artifacts, signer_named(ORIGIN)
+    )
+    return (
+        files | {prefix + path: content for path, content in artifacts.items()} | {_BUNDLE: bundle}
+    )
+
+
 def _better_report(report: dict[str, Any]) -> None:
     report["checks"]["by_status"]["passed"] = 5
 
@@ -613,10 +644,11 @@ def _first(rows: str, **changes: Any) -> Callable[[Any], None]:
     return edit
 
 
+_BUNDLE = f"{FOLDER}/bundle.intoto.jsonl"
 _DIFF, _FILE = f"{FOLDER}/diff.patch", f"{FOLDER}/files/docs/stack/bom.md"
 _APPROVALS, _CONTROLS = "access/approvals.json", "controls/coverage.json"
 _STRANGER = signer_named(ORIGIN, seed=9)
-_COUNTERSIGNATURE = 5  # its line among the sample's entries
+_COUNTERSIGNATURE = 6  # its line among the sample's entries
 
 
 def _emptied(files: dict[str, bytes], name: str, rows: str) -> bytes:
@@ -1164,6 +1196,42 @@ FORGERIES = [
         "another diff",
     ),
     Forgery(
+        "statement taken out of the record",
+        lambda files: sealed(
+            files | {_BUNDLE: b"".join(files[_BUNDLE].splitlines(keepends=True)[1:])}
+        ),
+        "pull request",
+        "its list is not what lies here",
+    ),
+    Forgery(
+        "record without its list",
+        lambda files: sealed(
+            files | {_BUNDLE: b"".join(files[_BUNDLE].splitlines(keepends=True)[:-1])}
+        ),
+        "pull request",
+        "does not end with the list",
+    ),
+    Forgery(
+        "file slipped into the pull request's folder",
+        lambda files: sealed(files | {f"{FOLDER}/scans/clean.sarif": b"{}"}),
+        "pull request",
+        "its list is not what lies here",
+    ),
+    Forgery(
+        "checks that were bettered after signing",
+        lambda files: sealed(
+            _edited(files, f"{FOLDER}/checks.json", _first("checks", summary="all fine"))
+        ),
+        "pull request",
+        "its list is not what lies here",
+    ),
+    Forgery(
+        "record signed again, of which the log knows nothing",
+        lambda files: sealed(_recorded_again(files)),
+        "pull request",
+        "is in no entry of the log",
+    ),
+    Forgery(
         "statement by a stranger",
         lambda files: sealed(
             files
@@ -1255,7 +1323,7 @@ FORGERIES = [
         "report with a figure of another type",
         lambda files: sealed(
             files
-            | {"report.json": files["report.json"].replace(b'"entries":7,', b'"entries":7.0,')}
+            | {"report.json": files["report.json"].replace(b'"entries":8,', b'"entries":8.0,')}
         ),
         "report",
         "report.json, log: differs",
@@ -1471,7 +1539,7 @@ FORGERIES = [
             }
         ),
         "inclusion",
-        "holds 7 entries",
+        "holds 8 entries",
     ),
     Forgery(
         "countersignature of a diff that is not here, its facts withheld",

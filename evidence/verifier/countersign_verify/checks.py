@@ -112,6 +112,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
         "statements about its head and diff; "
         f"{sum(row.files_bound for row in pull_requests)} files are what the diff leads to",
     )
+    _check_records(pull_requests, log, findings)
     complete = completeness.check_completeness(pack.files, scope, log, key, pull_requests, findings)
     _check_approvals(documents.approvals, log, pull_requests, findings)
     _check_controls(documents.controls, log, pack.files, findings)
@@ -458,6 +459,22 @@ def _check_witnesses(trust: Trust, checkpoint: Checkpoint, findings: Findings) -
         findings.saw("witness", f"the head is cosigned by {', '.join(findings.witnesses)}")
     else:
         findings.not_verified.append("a witness: none was named, so its holder could fork the log")
+
+
+def _check_records(pull_requests: Sequence[PullRequest], log: Log, findings: Findings) -> None:
+    """Each bundle is the one whose list of statements was put into the log."""
+    unseen = [row for row in pull_requests if row.manifest_sha256 not in log.manifests]
+    if len(unseen) > log.withheld_records:
+        folder = unseen[0].figures["folder"]
+        raise Rejected("pull request", folder, "its record is in no entry of the log")
+    if unseen:
+        findings.warnings.append(
+            f"the facts of {log.withheld_records} entries that name records are withheld or "
+            "erased, so those records were not compared with the log"
+        )
+    findings.saw(
+        "pull request", f"{len(pull_requests) - len(unseen)} records, each listed by an entry"
+    )
 
 
 def _check_approvals(

@@ -41,6 +41,7 @@ _ACTOR_TYPES = frozenset({"human", "agent", "robot", "system"})
 _DOORS = frozenset({"page", "api", "job", "cli", "scim"})
 _PHASES = frozenset({"intent", "decision", "result", "gap", "redaction"})
 _OUTCOMES = frozenset({"ok", "denied", "failed"})
+_SIGNING = "record.sign"  # its facts name the manifest of a pull request's record
 # Entries that name a pull request, and what comes before the dot where access is changed.
 _NAMING = frozenset({"proposal.open", "proposal.countersign", "proposal.reject", "proposal.merge"})
 _ACCESS = frozenset(
@@ -107,6 +108,8 @@ class Log:
     incidents: list[Noted] = field(default_factory=list)  # gaps and erasures
     access: list[Noted] = field(default_factory=list)
     proposals: list[Noted] = field(default_factory=list)  # entries that name a pull request
+    manifests: dict[str, int] = field(default_factory=dict)  # digest of a record's -> its entry
+    withheld_records: int = 0
     # By object: what was begun and not ended here, how many results ended what began before.
     open_intents: dict[bytes, list[Noted]] = field(default_factory=dict)
     answers: dict[bytes, int] = field(default_factory=dict)
@@ -124,6 +127,8 @@ class Log:
         self.incidents += later.incidents
         self.access += later.access
         self.proposals += later.proposals
+        self.manifests |= later.manifests
+        self.withheld_records += later.withheld_records
         for about, count in later.answers.items():
             if about in self.open_intents:
                 del self.open_intents[about][-count:]
@@ -214,7 +219,7 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
             if (notable := actions.get(action)) is None:
                 notable = actions[action] = _is_notable(action)
             if notable:
-                _note_action(log, index, leaf)
+                _note_action(log, index, leaf, payload)
             if len(log.timeline) < rows or index in wanted:
                 fields = _fields(index, leaf)
                 if len(log.timeline) < rows:
@@ -242,10 +247,10 @@ def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, about: bytes) -
 
 def _is_notable(action: bytes) -> bool:
     name = action.decode(errors="replace").strip('"')
-    return name in _NAMING or name.partition(".")[0] in _ACCESS
+    return name in _NAMING or name == _SIGNING or name.partition(".")[0] in _ACCESS
 
 
-def _note_action(log: Log, index: int, leaf: bytes) -> None:
+def _note_action(log: Log, index: int, leaf: bytes, payload: bytes | None) -> None:
     fields = _fields(index, leaf)
     if fields["outcome"] != "ok":
         return
@@ -253,6 +258,12 @@ def _note_action(log: Log, index: int, leaf: bytes) -> None:
         log.access.append((index, fields))
     if fields["action"] in _NAMING and fields["object"]["type"] == "proposal":
         log.proposals.append((index, fields))
+    if fields["action"] == _SIGNING and payload is None:
+        log.withheld_records += 1
+    if fields["action"] == _SIGNING and payload is not None:
+        facts = strict_json.read_object(f"entry {index}", payload)
+        if isinstance(manifest := facts.get("manifest_sha256"), str):
+            log.manifests[manifest] = index
 
 
 def _is_plain(block: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha1, sha256
@@ -14,6 +15,8 @@ from .findings import Rejected
 from .keys import VerifierKey
 
 CHECK = "pull request"
+BUNDLE = "bundle.intoto.jsonl"
+MANIFEST = "urn:countersign:record-manifest:v1"
 
 _FOLDER = re.compile(r"prs/[^/]+-[0-9]+/")
 _HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]+))? \+[0-9]+(?:,([0-9]+))? @@")
@@ -30,6 +33,15 @@ class PullRequest:
     diff_sha256: str
     files_bound: int  # files whose bytes the diff names by git's own digest
     statements: int
+    manifest_sha256: str  # of the statement that lists all the others
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One signed statement: the envelope as it stands, the statement inside."""
+
+    content: bytes
+    said: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -75,12 +87,13 @@ def _check(pack: Container, folder: str, keys: list[VerifierKey]) -> PullRequest
         bound = _check_diff(pack, folder, declared, diff)
         bundle = pack.read(folder + "bundle.intoto.jsonl")
         wanted = {"gitCommit": head["commit"], "gitTree": head["tree"]}
-        statements = _check_bundle(folder, bundle, keys, wanted, diff_sha256)
+        lines = _check_bundle(folder, bundle, keys, wanted, diff_sha256)
+        manifest_sha256 = _check_manifest(pack, folder, lines)
     except (KeyError, TypeError, AttributeError) as fault:
         raise Rejected(CHECK, subject, f"malformed at {fault}") from fault
     insertions, deletions = _changed_lines(diff)
-    counted = {"insertions": insertions, "deletions": deletions, "statements": statements}
-    return PullRequest(figures | counted, diff_sha256, bound, statements)
+    counted = {"insertions": insertions, "deletions": deletions, "statements": len(lines)}
+    return PullRequest(figures | counted, diff_sha256, bound, len(lines), manifest_sha256)
 
 
 def _check_files(pack: Container, folder: str, declared: Mapping[str, Any]) -> None:
@@ -125,10 +138,11 @@ def _check_bundle(
     keys: list[VerifierKey],
     head: Mapping[str, str],
     diff_sha256: str,
-) -> int:
+) -> list[_Line]:
     lines = bundle.split(b"\n")
     if lines.pop() != b"" or not lines:
         raise Rejected(CHECK, folder + "bundle.intoto.jsonl", "holds no statement, or half a one")
+    seen = []
     for number, line in enumerate(lines, start=1):
         subject = f"{folder}bundle.intoto.jsonl line {number}"
         said, _ = envelope.statement(subject, line, keys)
@@ -137,7 +151,37 @@ def _check_bundle(
             raise Rejected(CHECK, subject, "is about another commit than the pull request's head")
         if {"sha256": diff_sha256} not in about:
             raise Rejected(CHECK, subject, "is about another diff than the pull request's")
-    return len(lines)
+        seen.append(_Line(line, said))
+    return seen
+
+
+def _check_manifest(pack: Container, folder: str, lines: list[_Line]) -> str:
+    """The last statement lists the others and every file of the folder; its own digest."""
+    subject = f"{folder}{BUNDLE}"
+    *others, last = lines
+    if last.said.get("predicateType") != MANIFEST:
+        raise Rejected(CHECK, subject, "does not end with the list of what was signed")
+    expected = {
+        "statements": [
+            {
+                "predicateType": line.said.get("predicateType"),
+                "sha256": sha256(line.content).hexdigest(),
+            }
+            for line in others
+        ],
+        "artifacts": [
+            {
+                "path": name.removeprefix(folder),
+                "sha256": sha256(pack.read(name)).hexdigest(),
+            }
+            for name in sorted(pack.members)
+            if name.startswith(folder) and name != subject
+        ],
+    }
+    if last.said.get("predicate") != expected:
+        raise Rejected(CHECK, subject, "its list is not what lies here")
+    payload = b64decode(strict_json.read_object(subject, last.content)["payload"])
+    return sha256(payload).hexdigest()
 
 
 def _sections(subject: str, diff: bytes) -> list[_Section]:
