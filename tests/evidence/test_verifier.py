@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evidence.completeness import Account
 from evidence.merkle import tree_root
 from evidence.notes import cosign, sign_checkpoint
 from evidence.signing import COSIGNATURE, VerifierKey
@@ -400,6 +401,31 @@ def test_the_command_answers_in_json_too(pack):
     assert (done.returncode, answer["exit_code"], answer["verdict"]) == (3, 3, "INTACT")
     assert answer["failure"] is None
     assert len(answer["verified"]) > 10
+
+
+def test_intents_are_answered_by_trace_however_the_lines_are_split(monkeypatch):
+    """Both accounts agree on random logs, block by block and as a whole."""
+    chance = random.Random(5)
+    rows, account = [], Account()
+    for index in range(300):
+        trace = chance.choice([None, "t1-1", "t2-2", "t3-3"])
+        phase = chance.choice(["intent", "result", "gap", "redaction", "decision"])
+        about = chance.choice(["a", "b"])
+        leaf = json.loads(corpus.entry(index, "x.y", phase=phase, object_id=about).leaf)
+        leaf["trace"] = trace
+        rows.append(corpus.entry_line(corpus.canonical(leaf)).replace(b":0,", b":%d," % index, 1))
+        account.read(index, leaf, in_population=True)
+    content = b"".join(rows)
+
+    for block in (500, 3_000, 1 << 20):
+        monkeypatch.setattr(entries, "BLOCK", block)
+        chunks = (content[at : at + 400] for at in range(0, len(content), 400))
+        log = entries.read_entries(chunks, str(corpus.TENANT), (), size=len(content))
+        waiting = sorted(index for places in log.open_intents.values() for index, _ in places)
+
+        assert waiting == [row["index"] for row in account.open_intents]
+        assert waiting
+        assert len(log.incidents) == len(account.gaps) + len(account.redactions)
 
 
 @pytest.mark.parametrize(

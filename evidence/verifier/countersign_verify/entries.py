@@ -74,7 +74,7 @@ def _plain_pattern() -> re.Pattern[bytes]:
         r'"commitment":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,14}+)\}),'
         rf'"phase":"({"|".join(sorted(_PHASES))})",'
         rf'"policy":(?:null|\{{"decision":{text},"digest":{text}\}}),'
-        rf'"run":{maybe},"tenant":({text}),"trace":{maybe},'
+        rf'"run":{maybe},"tenant":({text}),"trace":({maybe}),'
         rf'"ts":"{_TIME.pattern}","v":1\}}'
     )
     head = _LINE_START.pattern.removesuffix(rb"(?=\{)")
@@ -110,7 +110,7 @@ class Log:
     proposals: list[Noted] = field(default_factory=list)  # entries that name a pull request
     manifests: dict[str, int] = field(default_factory=dict)  # digest of a record's -> its entry
     withheld_records: int = 0
-    # By object: what was begun and not ended here, how many results ended what began before.
+    # By trace: what was begun and not ended here, how many entries ended what began before.
     open_intents: dict[bytes, list[Noted]] = field(default_factory=dict)
     answers: dict[bytes, int] = field(default_factory=dict)
 
@@ -190,14 +190,14 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
         while position < len(block):
             line = match(block, position)
             if line is not None and line[8] == quoted_tenant and len(line[2]) < LEAF_LIMIT:
-                digits, leaf, action, about, commitment, size, phase, _, packed, salt = (
+                digits, leaf, action, about, commitment, size, phase, _, trace, packed, salt = (
                     line.groups()
                 )
                 position = line.end()
                 previous, index = index, int(digits)
             else:
                 slow = _read_slowly(block, position, tenant, index)
-                leaf, action, about, commitment, size, phase, packed, salt = slow.parts
+                leaf, action, about, commitment, size, phase, trace, packed, salt = slow.parts
                 position = slow.end
                 previous, index = index, slow.index
             if index <= previous:
@@ -212,10 +212,9 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
             hashes.append(sha256(b"\x00" + leaf).digest())
             indexes.append(index)
             phases.append(phase)
-            if phase == b"result" and about not in log.open_intents:
-                log.answers[about] = log.answers.get(about, 0) + 1
-            elif phase != b"decision":
-                _note_phase(log, index, leaf, phase, about)
+            if phase != b"decision":
+                # Both ends of an effect carry one trace.
+                _note_phase(log, index, leaf, phase, about if trace == b"null" else trace)
             if (notable := actions.get(action)) is None:
                 notable = actions[action] = _is_notable(action)
             if notable:
@@ -233,15 +232,19 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
     return log
 
 
-def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, about: bytes) -> None:
-    if phase == b"result":
-        begun = log.open_intents[about]
-        begun.pop()
-        if not begun:
-            del log.open_intents[about]
-    elif phase == b"intent":
-        log.open_intents.setdefault(about, []).append((index, _fields(index, leaf)))
-    else:
+def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, place: bytes) -> None:
+    if phase == b"intent":
+        log.open_intents.setdefault(place, []).append((index, _fields(index, leaf)))
+        return
+    if phase != b"redaction":
+        begun = log.open_intents.get(place)
+        if begun is None:
+            log.answers[place] = log.answers.get(place, 0) + 1
+        else:
+            begun.pop()
+            if not begun:
+                del log.open_intents[place]
+    if phase != b"result":
         log.incidents.append((index, _fields(index, leaf)))
 
 
@@ -333,10 +336,10 @@ def _out_of_order(index: int, previous: int) -> Rejected:
 
 @dataclass(frozen=True, slots=True)
 class _Slow:
-    """A line with escapes: leaf, action, object, commitment, size, phase, payload, salt."""
+    """A line with escapes: leaf, action, object, commitment, size, phase, trace, payload, salt."""
 
     index: int
-    parts: tuple[bytes, bytes, bytes, bytes | None, bytes, bytes, bytes | None, bytes]
+    parts: tuple[bytes, bytes, bytes, bytes | None, bytes, bytes, bytes, bytes | None, bytes]
     end: int
 
 
@@ -365,9 +368,9 @@ def _read_slowly(block: bytes, position: int, tenant: str, previous: int) -> _Sl
     commitment, size = None, b""
     if payload is not None:
         commitment, size = payload["commitment"].encode(), str(payload["size"]).encode()
-    action, about = (_plainly(fields[name]) for name in ("action", "object"))
+    action, about, trace = (_plainly(fields[name]) for name in ("action", "object", "trace"))
     return _Slow(
-        index, (leaf, action, about, commitment, size, phase, tail[1], tail[2]), tail.end()
+        index, (leaf, action, about, commitment, size, phase, trace, tail[1], tail[2]), tail.end()
     )
 
 
