@@ -78,6 +78,7 @@ class Fact:
     retrieved_at: dt.date = dt.date.min  # the day somebody or a program read the source
     method: str = ""  # how it was read
     versions: str = ""  # which versions it is true of; empty: all
+    secondary: bool = False  # from a list that may confirm or fill a gap, but not overrule
 
     def is_due(self, today: dt.date) -> bool:
         """Whether the fact should be fetched again."""
@@ -195,6 +196,7 @@ class Technology:
     cost_formula: str = ""  # id in Catalogue.cost_formulas
     known_as: Mapping[str, str] = field(default_factory=dict, repr=False)
     own: bool = False
+    alternative_in: tuple[str, ...] = ()  # layers that it is also a way of doing without
 
     def licence_of(self, version: str) -> str | None:
         """The SPDX expression for `version`, or None when the history does not reach back."""
@@ -284,6 +286,7 @@ class Catalogue:
     cost_formulas: Mapping[str, formulas.Formula] = field(default_factory=dict, repr=False)
     snapshots: tuple[Snapshot, ...] = field(default=(), repr=False)
     standards: Mapping[str, Standard] = field(default_factory=dict)  # by technology
+    disagreements: tuple[tuple[Fact, Fact], ...] = field(default=(), repr=False)  # (kept, other)
 
     def layer(self, layer_id: str) -> Layer:
         """The layer with that id. Raises KeyError when there is none."""
@@ -295,6 +298,14 @@ class Catalogue:
     def options(self, layer_id: str) -> list[Technology]:
         """The technologies that can fill a layer, in the catalogue's order."""
         return [tech for tech in self.technologies.values() if layer_id in tech.layers]
+
+    def alternatives(self, layer_id: str) -> list[Technology]:
+        """Ways of doing without an option of the layer: build it, keep what is there, rent it.
+
+        They have every fact that the layer asks for, mostly as unknowns, and are ranked when a
+        request names them. options() holds only those that are options outright.
+        """
+        return [tech for tech in self.technologies.values() if layer_id in tech.alternative_in]
 
     def find(self, name: str) -> Technology | None:
         """The technology a person means by `name` (id, name or alias, however written)."""

@@ -132,6 +132,7 @@ class _Reader:
             if name.startswith("facts/")
         } | dict(own.snapshots)
         self._where = ""
+        self._disagreements: list[tuple[Fact, Fact]] = []
 
     def catalogue(self, digest: str) -> Catalogue:
         rules = self._documents["criteria.yaml"]
@@ -179,6 +180,7 @@ class _Reader:
             cost_formulas=MappingProxyType(costs),
             snapshots=tuple(self._snapshot(name) for name in sorted(self._snapshots)),
             standards=MappingProxyType(self._standards(technologies)),
+            disagreements=tuple(self._disagreements),
         )
 
     def _refuse(self, problem: str) -> None:
@@ -270,6 +272,7 @@ class _Reader:
             ),
             cost_formula=row.get("cost", ""),
             known_as=MappingProxyType(dict(row.get("known_as", {}))),
+            alternative_in=_alternative_in(row, layers),
         )
 
     def _facts(self, row: Mapping[str, Any], layers: tuple[Layer, ...]) -> dict[str, Fact]:
@@ -320,8 +323,10 @@ class _Reader:
         for fact in self._brought_in(identity):
             before = facts.get(fact.attribute)
             facts[fact.attribute] = fact if before is None else _believed(before, fact)
+            if before is not None and fact.secondary and _contradicts(before, fact):
+                self._disagreements.append((before, fact))
         nothing = {**about, "source": _NONE_READ, "locator": "none", "value": "unknown"}
-        for attribute in _looked_up(row["layers"], layers):
+        for attribute in _looked_up((*row["layers"], *_alternative_in(row, layers)), layers):
             if attribute not in facts:
                 facts[attribute] = self._fact(identity, attribute, nothing)
         return facts
@@ -386,6 +391,7 @@ class _Reader:
             retrieved_at=entry.get("retrieved_at", entry["as_of"]),
             method=source.get("method", ""),
             versions=entry.get("versions", ""),
+            secondary=source.get("secondary", False),
         )
 
     def _period(self, row: Mapping[str, Any]) -> LicencePeriod:
@@ -499,7 +505,7 @@ class _Reader:
         ids = {layer.id for layer in layers}
         for technology in technologies.values():
             self._where = technology.id
-            if strange := set(technology.layers) - ids:
+            if strange := {*technology.layers, *technology.alternative_in} - ids:
                 self._refuse(f"layer {', '.join(sorted(strange))} does not exist")
             linked = {*technology.companions, *technology.requires}
             linked |= {one.technology for one in technology.offerings if one.technology}
@@ -512,6 +518,13 @@ class _Reader:
                 self._refuse(f"{count} options; a layer needs at least {MINIMUM_OPTIONS}")
 
 
+def _alternative_in(row: Mapping[str, Any], layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """Layers in which the entry is a way of doing without; `all` stands for every other layer."""
+    said = row.get("alternative_in", ())
+    every = tuple(layer.id for layer in layers if layer.id not in row["layers"])
+    return every if said == "all" else tuple(said)
+
+
 def _looked_up(wanted: Iterable[str], layers: tuple[Layer, ...]) -> list[str]:
     """Attributes that every option of those layers has, be it as an unknown."""
     found = [*LOOKED_UP]
@@ -521,8 +534,17 @@ def _looked_up(wanted: Iterable[str], layers: tuple[Layer, ...]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _contradicts(one: Fact, other: Fact) -> bool:
+    return "known" == one.state == other.state and one.value != other.value
+
+
 def _believed(one: Fact, other: Fact) -> Fact:
-    """Of two facts about the same, the known, the better graded, the younger, the later read."""
+    """Of two facts about the same, the known, the better graded, the younger, the later read.
+
+    A secondary source confirms or fills a gap; when it contradicts, the other stands.
+    """
+    if _contradicts(one, other) and one.secondary != other.secondary:
+        return other if one.secondary else one
 
     def worth(fact: Fact) -> tuple[bool, int, dt.date]:
         return (fact.state == "known", -GRADES.index(fact.grade), fact.as_of)

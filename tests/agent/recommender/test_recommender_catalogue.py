@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.recommender import BadCatalogue, Catalogue, load
+from agent.recommender.names import contested
 
 REGISTRY_HOSTS = re.compile(r"https?://|pypi\.org|npmjs|pythonhosted|rubygems\.org|crates\.io")
 
@@ -89,10 +90,32 @@ def test_every_option_states_its_licence_hosting_and_capabilities_even_if_unknow
         ("Kafka cluster", "kafka"),
         ("Flask with SQLAlchemy", "flask"),
         ("golang", "go"),
+        ("DRF", "django-rest-framework"),
+        ("Azure DevOps", "azure-pipelines"),
+        ("AWS Lambda", "aws-lambda"),
+        ("Mongo DB", "mongodb"),
+        ("MongoDB Atlas", "mongodb-atlas"),
+        ("React Native", "react-native"),
+        ("React.js 19", "react"),
+        ("SvelteKit", "sveltekit"),
+        ("Amazon DynamoDB", "dynamodb"),
+        ("Elastic Stack (ELK)", "elastic-observability"),
+        ("NGINX Unit", None),
+        ("JUnit 5", "junit"),
+        ("Playwright for Python", "playwright"),
+        ("Apache Airflow 2.x", "airflow"),
+        ("Docker Compose v2", "docker-compose"),
+        ("Launch Darkly", "launchdarkly"),
+        ("S3", "amazon-s3"),
+        ("env vars", "environment-variables"),
+        ("MSSQL", "mssql"),
+        ("Jira", None),
     ],
 )
 def test_a_technology_is_found_however_people_write_it(catalogue, written, meant):
-    assert catalogue.find(written).id == meant
+    found = catalogue.find(written)
+
+    assert (found and found.id) == meant
 
 
 @pytest.mark.parametrize("name", ["no such thing", "", "17", "apache", "Postgrs", "database"])
@@ -126,10 +149,10 @@ def test_the_same_files_give_the_same_digest(folder, catalogue, tmp_path):
 @pytest.mark.parametrize(
     ("name", "before", "after", "complaint"),
     [
-        ("technologies/web-api.yaml", "source: pypi,", "source: hearsay,", "hearsay"),
+        ("facts/pypi.yaml", 'source: "pypi"', 'source: "hearsay"', "hearsay"),
         ("technologies/web-api.yaml", "id: flask", "id: django", "twice"),
         ("technologies/web-api.yaml", "kind: framework", "kind: gadget", "gadget"),
-        ("technologies/web-api.yaml", "BSD-3-Clause", "BSD-3-Claus", "BSD-3-Claus"),
+        ("facts/pypi.yaml", "BSD-3-Clause", "BSD-3-Claus", "BSD-3-Claus"),
         ("technologies/web-api.yaml", "layers: [web-api]", "layers: [wep-api]", "wep-api"),
         ("technologies/web-api.yaml", "companions: [python", "companions: [pyhton", "pyhton"),
         ("technologies/web-api.yaml", "as_of: 2026-11-23", "as_of: yesterday", "as_of"),
@@ -158,7 +181,7 @@ def test_a_catalogue_that_contradicts_itself_is_refused_with_the_place(
 def test_what_an_option_leaves_out_is_a_typed_unknown_that_says_nobody_read_it(folder, tmp_path):
     copy = _copy(folder, tmp_path)
     path = copy / "technologies" / "secrets.yaml"
-    line = "      capability.rotation: unknown\n"
+    line = "      capability.rotation: true\n"
     assert line in path.read_text()
     path.write_text(path.read_text().replace(line, "", 1))
 
@@ -170,10 +193,57 @@ def test_what_an_option_leaves_out_is_a_typed_unknown_that_says_nobody_read_it(f
 
 def test_a_layer_with_too_few_options_is_refused(folder, tmp_path):
     copy = _copy(folder, tmp_path)
-    (copy / "technologies" / "identity.yaml").write_text("[]\n")
+    path = copy / "layers.yaml"
+    path.write_text(path.read_text().replace("- id: sbom\n", "- id: nobody-fills-this\n"))
+    for entries in (copy / "technologies").glob("*.yaml"):
+        entries.write_text(entries.read_text().replace("layers: [sbom]", "layers: []"))
+    entries = copy / "technologies" / "dependency-scanning.yaml"
+    entries.write_text(
+        entries.read_text().replace("dependency-scanning, sbom]", "dependency-scanning]")
+    )
 
-    with pytest.raises(BadCatalogue, match="identity"):
+    with pytest.raises(BadCatalogue, match="nobody-fills-this: 0 options"):
         load(copy)
+
+
+def test_a_list_confirms_or_fills_a_gap_and_never_overrules(catalogue):
+    """Wolfi says BSD-3-Clause of PostgreSQL, whose licence has a name of its own."""
+    fact = catalogue.facts["postgresql.license"]
+
+    assert fact.value == "PostgreSQL"
+    assert ("postgresql.license", "BSD-3-Clause") in {
+        (kept.id, other.value) for kept, other in catalogue.disagreements
+    }
+    assert not any(
+        kept.secondary and not other.secondary for kept, other in catalogue.disagreements
+    )
+
+
+def test_there_are_enough_technologies_in_every_layer_that_people_ask_about(catalogue):
+    assert len(catalogue.technologies) >= 350
+    for layer in catalogue.layers:
+        assert len(catalogue.options(layer.id)) >= 10, layer.id
+
+
+def test_every_option_has_eight_facts_or_more(catalogue):
+    for layer in catalogue.layers:
+        for option in catalogue.options(layer.id):
+            known = [fact for fact in option.facts.values() if fact.state == "known"]
+            assert len(known) >= 8, option.id
+
+
+def test_building_it_keeping_it_and_renting_it_are_alternatives(catalogue):
+    found = {option.id for option in catalogue.alternatives("relational-data")}
+
+    assert {"custom-build", "status-quo", "managed-service"} <= found
+    for option in catalogue.alternatives("relational-data"):
+        assert "capability.acid_transactions" in option.facts
+
+
+def test_no_two_technologies_claim_the_same_name(catalogue):
+    rows = [(tech.id, tech.name, tech.aliases) for tech in catalogue.technologies.values()]
+
+    assert contested(rows, catalogue.names) == []
 
 
 def test_a_missing_file_is_named(folder, tmp_path):

@@ -124,7 +124,11 @@ def test_a_known_conflict_rules_an_option_out(
 @pytest.mark.parametrize(
     ("asked", "layer", "fact"),
     [
-        ({"licence_policy": "osi_only"}, "code-scanning", "sonarqube.license"),
+        (
+            {"licence_policy": "osi_only", "layers": ["feature-flags"]},
+            "feature-flags",
+            "flipt.license",
+        ),
         ({"licence_policy": "permissive_only"}, "ci-cd", "github-actions.license"),
         (
             {"must_haves": ["multi_tenancy"]},

@@ -1,0 +1,219 @@
+"""The table of connectors, with the one way to run them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.recommender.catalogue import Catalogue, Technology
+from agent.recommender.refresh import cncf, endoflife, lists, packages, security
+from agent.recommender.refresh.origin import Origin, Unreachable
+from agent.recommender.refresh.reading import Facts, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """One source of facts.
+
+    source: its key in sources.yaml, and so its grade. listed_under: the key of a technology's
+    known_as. from_place: reads a folder, file or address; otherwise a package client.
+    by_default: part of a plain refresh; the others run only when they are named.
+    """
+
+    name: str
+    title: str
+    source: str
+    listed_under: str
+    from_place: bool
+    by_default: bool
+    run: Callable[[Origin, Mapping[str, str], Catalogue, dt.date], Reading]
+
+
+def read(
+    connector: Connector,
+    origin: Origin,
+    catalogue: Catalogue,
+    today: dt.date,
+    only: frozenset[str] = frozenset(),
+) -> Reading:
+    """Read a source anew for every technology that it lists, or for the ids in `only`.
+
+    Raises Unreachable when it does not answer or its canary fails; nothing is then learnt.
+    """
+    known_as = {
+        technology.id: name
+        for technology in catalogue.technologies.values()
+        if (name := _listed(technology, connector.listed_under))
+        and (not only or technology.id in only)
+    }
+    try:
+        return connector.run(origin, known_as, catalogue, today)
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError) as problem:
+        # Sources change their shape without telling; that is no reason to believe half of it.
+        raise Unreachable(
+            f"{connector.title} answers in another shape than expected ({problem!r})"
+        ) from problem
+    except FileNotFoundError as problem:
+        raise Unreachable(f"{connector.title}: nothing at {problem}") from problem
+
+
+def _listed(technology: Technology, key: str) -> str:
+    """The name under which the source lists the technology; "" when it does not."""
+    if key == "purl":
+        return technology.purl if technology.purl.startswith(("pkg:pypi/", "pkg:npm/")) else ""
+    return technology.known_as.get(key, "")
+
+
+def _version(origin: Origin, today: dt.date) -> tuple[dt.date, str]:
+    """The day a source's content is from, with its revision: of a checkout, its newest commit."""
+    if not origin.place or origin.is_address:
+        return today, ""
+    path = Path(origin.place)
+    folder = path if path.is_dir() else path.parent
+    done = subprocess.run(
+        ["git", "-C", str(folder), "log", "-1", "--format=%cs %h"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return today, ""
+    day, revision = done.stdout.split()
+    return dt.date.fromisoformat(day), f" @{revision}"
+
+
+def _list(
+    where: str,
+    reader: Callable[[Origin, Mapping[str, str], list[str]], tuple[Facts, str]],
+    key: str,
+) -> Callable[[Origin, Mapping[str, str], Catalogue, dt.date], Reading]:
+    def run(
+        origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+    ) -> Reading:
+        as_of, revision = _version(origin, today)
+        facts, canary = reader(origin, known_as, list(catalogue.licence_classes))
+        return Reading(key, f"{where}{revision}", as_of, today, canary, facts)
+
+    return run
+
+
+def _endoflife(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    as_of, revision = _version(origin, today)
+    facts, cycles, canary = endoflife.read(origin, known_as, today)
+    where = f"endoflife-date/endoflife.date{revision}"
+    return Reading("endoflife", where, as_of, today, canary, facts, cycles)
+
+
+def _cncf(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    as_of, revision = _version(origin, today)
+    facts, canary = cncf.read(origin, known_as)
+    return Reading("cncf-landscape", f"cncf/landscape{revision}", as_of, today, canary, facts)
+
+
+def _pypi(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    facts, canary = packages.read_pypi(known_as, catalogue.licence_classes)
+    return Reading("pypi", "Python package index", today, today, canary, facts)
+
+
+def _npm(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    facts, canary = packages.read_npm(known_as, catalogue.licence_classes, today)
+    return Reading("npm", "npm registry", today, today, canary, facts)
+
+
+def _osv(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    facts, canary = security.read_osv(origin, known_as)
+    return Reading("osv", "OSV", today, today, canary, facts)
+
+
+def _deps_dev(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    named = {
+        technology: purl.removeprefix("pkg:").replace("/", ":", 1).replace("%40", "@")
+        for technology, purl in known_as.items()
+    }
+    facts, canary = security.read_deps_dev(origin, named)
+    return Reading("deps-dev", "deps.dev", today, today, canary, facts)
+
+
+def _scorecard(
+    origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
+) -> Reading:
+    facts, canary = security.read_scorecard(origin, known_as)
+    return Reading("scorecard", "OpenSSF Scorecard", today, today, canary, facts)
+
+
+CONNECTORS: dict[str, Connector] = {
+    row.name: row
+    for row in (
+        Connector("endoflife", "endoflife.date", "endoflife", "endoflife", True, True, _endoflife),
+        Connector("cncf", "CNCF landscape", "cncf-landscape", "github", True, True, _cncf),
+        Connector("pypi", "Python package index", "pypi", "pypi", False, True, _pypi),
+        Connector("npm", "npm registry", "npm", "npm", False, True, _npm),
+        Connector(
+            "wolfi",
+            "Wolfi packages",
+            "wolfi",
+            "github",
+            True,
+            True,
+            _list("wolfi-dev/os", lists.read_wolfi, "wolfi"),
+        ),
+        Connector(
+            "selfhosted",
+            "Awesome-Selfhosted data",
+            "selfhosted",
+            "github",
+            True,
+            True,
+            _list(
+                "awesome-selfhosted/awesome-selfhosted-data", lists.read_selfhosted, "selfhosted"
+            ),
+        ),
+        Connector(
+            "scoop",
+            "Scoop manifests",
+            "scoop",
+            "github",
+            True,
+            True,
+            _list("ScoopInstaller/Main", lists.read_scoop, "scoop"),
+        ),
+        Connector(
+            "static-analysis",
+            "Analysis tools list",
+            "static-analysis",
+            "github",
+            True,
+            True,
+            _list(
+                "analysis-tools-dev/static-analysis", lists.read_static_analysis, "static-analysis"
+            ),
+        ),
+        Connector(
+            "cdnjs",
+            "cdnjs packages",
+            "cdnjs",
+            "github",
+            True,
+            True,
+            _list("cdnjs/packages", lists.read_cdnjs, "cdnjs"),
+        ),
+        Connector("osv", "OSV", "osv", "purl", True, False, _osv),
+        Connector("deps-dev", "deps.dev", "deps-dev", "purl", True, False, _deps_dev),
+        Connector("scorecard", "OpenSSF Scorecard", "scorecard", "github", True, False, _scorecard),
+    )
+}
