@@ -11,9 +11,9 @@ from agent.recommender.refresh.reading import Facts, whole_date
 
 Asked = Callable[[str], dict[str, Any]]
 _PIP = (
-    "pip install --dry-run --ignore-installed --no-deps --only-binary :all: --quiet "
-    "--disable-pip-version-check --report -"
-).split()
+    *("pip", "install", "--dry-run", "--ignore-installed", "--no-deps"),
+    *("--only-binary", ":all:", "--quiet", "--disable-pip-version-check", "--report", "-"),
+)
 _TROVE = {
     "License :: OSI Approved :: MIT License": "MIT",
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
