@@ -142,6 +142,11 @@ def require(by: Actor, permission: Permission, on: Thing) -> None:
     onrecord.decided(by, on, decision)
 
 
+def note(by: Actor, on: Thing, decision: Decision) -> None:
+    """Put on record what somebody was told who only asked. Raises NotRecorded."""
+    onrecord.decided(by, on, decision)
+
+
 def refuse(by: Actor, on: Thing, decision: Decision) -> None:
     """Record a denial, then raise it. Called outside of any transaction, so that it stays."""
     onrecord.decided(by, on, decision)

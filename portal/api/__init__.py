@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.operation import Operation
 
 from portal.api import (
+    decisions,
     directories,
     log,
     me,
@@ -95,3 +96,4 @@ api.add_router("/tokens", tokens.router)
 api.add_router("/services", tokens.services)
 api.add_router("/sign-in", sign_in.router)
 api.add_router("/directory", directories.router)
+api.add_router("/decisions", decisions.router)

@@ -191,6 +191,11 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "* api/v1/openapi.json": Recipe(
         works=None, why_not="it describes, and shows nothing", open=True
     ),
+    "POST api/v1/decisions": Recipe(
+        {"questions": [{"permission": "task.view", "type": "task", "id": "{task}"}]},
+        answers=frozenset({200}),  # "there is nothing here with this id"
+        bo=True,
+    ),
     "GET api/v1/me": Recipe(bo=True, everybodys="it says who they are"),
     "GET api/v1/log/key": LOOK_HARD,
     "GET api/v1/log/checkpoint": LOOK_HARD,
