@@ -21,6 +21,10 @@ PORTAL_PORT = environment.text("PORTAL_PORT", "")
 HTTPS = environment.flag("HTTPS")
 if DEMO and HTTPS:
     raise ImproperlyConfigured("DEMO=1 signs anybody in, so it cannot go with HTTPS=1 (production)")
+# Whether bubblewrap may stand in where gVisor is missing: one fault of the kernel gets a job out.
+SANDBOX_WEAKER = environment.flag("SANDBOX_WEAKER", DEMO)
+if SANDBOX_WEAKER and not (DEMO or DEBUG):
+    raise ImproperlyConfigured("SANDBOX_WEAKER=1 is for development: it needs DEMO=1 or DEBUG=1")
 # Identity providers stand on the internet. Others are asked only when the operator names them.
 IDENTITY_ALLOW_LOOPBACK = environment.flag("IDENTITY_ALLOW_LOOPBACK", DEMO)
 IDENTITY_NETWORKS = environment.networks("IDENTITY_NETWORKS")

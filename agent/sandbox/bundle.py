@@ -68,6 +68,9 @@ def lay_out(job: Job, environment: Environment, folder: Path) -> Folders:
         path = laid.inputs / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    for path in folder.rglob("*"):  # whatever the worker's umask says: nobody reads them inside
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
     return laid
 
 

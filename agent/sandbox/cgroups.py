@@ -143,6 +143,13 @@ def _own(cgroup: str) -> dict[str, str]:
     return found
 
 
+def for_run(
+    under: Hierarchies | None, name: str, *, memory_mb: int, processes: int = BACKSTOP
+) -> Group | None:
+    """The groups of one run, or None where no groups can be made."""
+    return make(under, name, memory_mb=memory_mb, processes=processes) if under else None
+
+
 def make(under: Hierarchies, name: str, *, memory_mb: int, processes: int = BACKSTOP) -> Group:
     """Make the groups of one sandbox. Raises OSError, and leaves none behind then."""
     group = Group(under.version, tuple(folder / name for folder in under.folders))

@@ -79,6 +79,19 @@ def _kill_all_that_name(folder: Path, patience: float = 5) -> None:
         time.sleep(0.01)
 
 
+def memory_mb(folder: Path) -> int:
+    """Memory of the processes that were started for a run, in MiB; shared pages count once."""
+    mark = folder.name.encode()
+    found = 0
+    for process in _processes():
+        if mark in _command(process):
+            with suppress(OSError, ProcessLookupError):
+                said = Path(f"/proc/{process}/smaps_rollup").read_text()
+                sizes = [line.split()[1] for line in said.splitlines() if line.startswith("Pss:")]
+                found += sum(int(size) for size in sizes)
+    return found // 1024
+
+
 def _processes() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 

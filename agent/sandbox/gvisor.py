@@ -66,12 +66,18 @@ class GVisor:
         """Start the job and talk to it, see `Engine.open`."""
         return Talk(Watched(job, self._prepared(job), talk=True))
 
+    def reap(self) -> int:
+        """End what the runs of dead workers left behind. Returns how many there were."""
+        return folders.reap(self.runs, self._hierarchies)
+
     def _prepared(self, job: Job) -> Started:
         environment = job.environment or environments.plain(self.store)
         folder = folders.new(self.runs)
         try:
             self._lay_out(job, environment, folder)
-            group = self._group(job, folder.name)
+            group = cgroups.for_run(
+                self._hierarchies, folder.name, memory_mb=job.limits.memory_mb + OVERHEAD_MB
+            )
         except SandboxUnavailable:
             shutil.rmtree(folder)
             raise
@@ -86,14 +92,10 @@ class GVisor:
             run = ["run", f"--bundle={folder}", f"--pass-fd={report}:3", folder.name]
             return [str(self.program), *flags, *run]
 
-        return Started(command, folder, group, self.tier, environment.digest)
+        memory_mb = job.limits.memory_mb + OVERHEAD_MB
+        return Started(command, folder, group, self.tier, environment.digest, memory_mb)
 
     def _lay_out(self, job: Job, environment: Environment, folder: Path) -> None:
         laid = bundle.lay_out(job, environment, folder)
         configuration = bundle.configuration(job, laid, environment)
         (folder / "config.json").write_text(json.dumps(configuration))
-
-    def _group(self, job: Job, name: str) -> cgroups.Group | None:
-        if self._hierarchies is None:
-            return None
-        return cgroups.make(self._hierarchies, name, memory_mb=job.limits.memory_mb + OVERHEAD_MB)

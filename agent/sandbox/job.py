@@ -188,3 +188,6 @@ class Engine(Protocol):
 
     def open(self, job: Job) -> Session:
         """Start the job and talk to it. Raises SandboxUnavailable like `run`."""
+
+    def reap(self) -> int:
+        """End what the runs of dead workers left behind. Returns how many there were."""

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from django.conf import settings
 
+from agent.sandbox.bubblewrap import Bubblewrap
 from agent.sandbox.gvisor import GVisor
 from agent.sandbox.job import Engine, SandboxUnavailable
+
+_PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 
 
 @cache
@@ -18,13 +21,20 @@ def engine() -> Engine:
 
     Raises SandboxUnavailable when there is none that the settings allow: nothing runs unprotected.
     """
-    program = shutil.which("runsc", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
-    if program is None:
-        raise SandboxUnavailable(
-            "gVisor is not installed: run the installation again (make setup), or put `runsc` of"
-            " 2024 or later into /usr/local/bin"
-        )
-    return GVisor(Path(program), settings.DATA_DIR / "environments", runs_folder())
+    store, runs = settings.DATA_DIR / "environments", runs_folder()
+    if program := shutil.which("runsc", path=_PROGRAMS):
+        return GVisor(Path(program), store, runs)
+    missing = (
+        "gVisor is not installed: run the installation again (make setup), or put `runsc` of 2024"
+        " or later into /usr/local/bin"
+    )
+    if not settings.SANDBOX_WEAKER:
+        raise SandboxUnavailable(missing)
+    if not (settings.DEMO or settings.DEBUG):
+        raise SandboxUnavailable(f"{missing}. The weaker sandbox is for development only")
+    if program := shutil.which("bwrap", path=_PROGRAMS):
+        return Bubblewrap(Path(program), store, runs)
+    raise SandboxUnavailable(f"{missing}. There is no bubblewrap either")
 
 
 def runs_folder() -> Path:

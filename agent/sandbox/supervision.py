@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from agent.sandbox import folders
 from agent.sandbox.cgroups import Group
 from agent.sandbox.frames import Report
 from agent.sandbox.job import Ended, Job, Outcome, SandboxUnavailable
 
 START_S = 60  # until the command runs, on a machine that has much to do
 _TICK_S = 0.05
+_WEIGH_S = 0.2
 _CHUNK = 1 << 16
 _STARTING_OUTPUT = 4_096  # bytes kept of what was said by a sandbox that did not start
 
@@ -82,8 +84,8 @@ class Started:
     group: Group | None
     tier: str
     digest: str
-    # Turns the outermost process's death into a reason, where the tier knows more than we do.
-    variables: dict[str, str] = field(default_factory=dict)
+    memory_mb: int  # watched by us where there is no group
+    pass_fds: tuple[int, ...] = ()
 
 
 class Watched:
@@ -99,6 +101,8 @@ class Watched:
         self.ended: Ended | None = None
         self._began = time.monotonic()
         self._ready_at: float | None = None
+        self._weigh_at = self._began
+        self._heaviest = 0
         self._died = threading.Lock()
         self._outcome: Outcome | None = None
         ours, theirs = os.pipe()
@@ -109,9 +113,9 @@ class Watched:
                 stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(theirs,),
+                pass_fds=(theirs, *how.pass_fds),
                 # Nothing of the worker's environment: it is read through /proc by whoever gets out.
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **how.variables},
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 cwd="/",
                 start_new_session=True,
                 bufsize=0,
@@ -159,6 +163,11 @@ class Watched:
                 self.end(Ended.FAILED_TO_START)
         elif time.monotonic() - self._ready_at > self.job.limits.wall_s:
             self.end(Ended.TIMED_OUT)
+        if self.how.group is None and time.monotonic() > self._weigh_at:
+            self._weigh_at = time.monotonic() + _WEIGH_S
+            self._heaviest = max(self._heaviest, folders.memory_mb(self.how.folder))
+            if self._heaviest > self.how.memory_mb:
+                self.end(Ended.OUT_OF_MEMORY)
 
     def _hear(self, data: bytes) -> None:
         self.report.feed(data)
@@ -194,7 +203,7 @@ class Watched:
                 self.process.wait()
                 group = self.how.group
                 starved = group.killed_by_memory() if group else False
-                peak = group.peak_mb() if group else None
+                peak = group.peak_mb() if group else self._heaviest or None
                 self._clear_away()
                 self._outcome = self._summed_up(ended_at, starved, peak)
             return self._outcome
