@@ -89,8 +89,8 @@ def read_beneath(folder: int, path: bytes, limit: int) -> bytes:
         opened = open_beneath(folder, path)
     except OSError as error:
         raise Rejected(f"cannot be opened: {os.strerror(error.errno or 0)}") from None
-    with os.fdopen(opened, "rb", buffering=0) as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(opened)
         if not stat.S_ISREG(facts.st_mode):
             raise Rejected("is not a plain file")
         if facts.st_nlink != 1:
@@ -98,10 +98,12 @@ def read_beneath(folder: int, path: bytes, limit: int) -> bytes:
         if facts.st_size > limit:
             raise Rejected(f"has {facts.st_size} bytes, {limit} are left")
         content = bytearray()
-        while chunk := file.read(min(_CHUNK, limit + 1 - len(content))):
+        while chunk := os.read(opened, min(_CHUNK, limit + 1 - len(content))):
             content += chunk
             if len(content) > limit:
                 raise Rejected("grew while it was read")
+    finally:
+        os.close(opened)
     return bytes(content)
 
 

@@ -23,6 +23,11 @@ PROBES = {}
 LIBC = ctypes.CDLL(None, use_errno=True)
 CONTEXT = {}
 PATIENCE = 10
+OPEN_AT_THE_START = [
+    name
+    for name in os.listdir("/proc/self/fd")
+    if int(name) > 2 and os.path.lexists(f"/proc/self/fd/{name}")
+]
 
 
 def probe(function):
@@ -142,11 +147,6 @@ def through_the_folder_of_a_process():
 
 
 @probe
-def through_the_root_of_the_first_process():
-    return reads(f"/proc/1/root{CONTEXT['canary']}")
-
-
-@probe
 def by_a_file_handle():
     # open_by_handle_at with a handle of no file: EPERM without the capability, else another error.
     handle = struct.pack("IiQ", 8, 1, 0)
@@ -155,9 +155,9 @@ def by_a_file_handle():
 
 
 @probe
-def overwrite_the_program_of_the_first_process():
+def overwrite_a_running_program_of_the_machine():
     try:
-        return opens("/proc/1/exe", os.O_WRONLY)
+        return opens(f"/proc/{CONTEXT['process']}/exe", os.O_WRONLY)
     except OSError as error:
         return error.errno == errno.ETXTBSY
 
@@ -225,13 +225,6 @@ def give_a_file_to_root():
     return True
 
 
-@probe
-def make_a_device():
-    os.mknod("device", stat.S_IFBLK | 0o600, os.makedev(8, 0))
-    os.unlink("device")
-    return True
-
-
 # The kernel's knobs -----------------------------------------------------------------------------
 
 
@@ -241,8 +234,13 @@ def write_core_pattern():
 
 
 @probe
-def write_modprobe():
-    return opens("/proc/sys/kernel/modprobe", os.O_WRONLY)
+def write_what_happens_at_a_panic():
+    return opens("/proc/sys/kernel/panic", os.O_WRONLY)
+
+
+@probe
+def write_how_many_files_the_machine_may_open():
+    return opens("/proc/sys/fs/file-max", os.O_WRONLY)
 
 
 @probe
@@ -253,16 +251,6 @@ def write_the_hosts_name():
 @probe
 def write_vm_settings():
     return opens("/proc/sys/vm/drop_caches", os.O_WRONLY)
-
-
-@probe
-def write_sysrq():
-    return opens("/proc/sysrq-trigger", os.O_WRONLY)
-
-
-@probe
-def read_the_kernels_memory():
-    return opens("/proc/kcore")
 
 
 @probe
@@ -310,14 +298,6 @@ def see_block_devices():
 def open_a_block_device():
     names = [name for name in os.listdir("/dev") if name.startswith(("vda", "sda", "nvme", "loop"))]
     return bool(names) and opens("/dev/" + sorted(names)[0])
-
-
-@probe
-def open_the_machines_kvm_or_tun():
-    for name in ("/dev/kvm", "/dev/net/tun", "/dev/loop-control"):
-        with contextlib.suppress(OSError):
-            return opens(name, os.O_RDWR)
-    raise FileNotFoundError("none of them")
 
 
 # Processes of the machine -----------------------------------------------------------------------
@@ -390,12 +370,7 @@ def find_a_secret_in_the_environment():
 
 @probe
 def find_an_open_descriptor():
-    return any(
-        os.readlink(f"/proc/self/fd/{name}").startswith(("/", "host:", "pipe:", "socket:"))
-        and not os.readlink(f"/proc/self/fd/{name}").startswith("/proc/")
-        for name in os.listdir("/proc/self/fd")
-        if int(name) > 2 and os.path.lexists(f"/proc/self/fd/{name}")
-    )
+    return bool(OPEN_AT_THE_START)
 
 
 @probe
@@ -490,13 +465,6 @@ def listen_to_the_kernels_events():
 
 
 @probe
-def take_a_low_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 81))
-    return True
-
-
-@probe
 def ask_the_machines_name_server():
     with open("/etc/resolv.conf") as file:
         return any(line.startswith("nameserver") for line in file)
@@ -586,11 +554,6 @@ def rename_the_machine():
 
 
 @probe
-def load_a_module():
-    return refused_for(175, 0, 0, 0, but={errno.ENOEXEC, errno.EFAULT, errno.EINVAL})
-
-
-@probe
 def restart_the_machine():
     return refused_for(169, 1, 2, 3, 0, but={errno.EINVAL})
 
@@ -621,39 +584,13 @@ def ring_the_kernel():
 
 
 @probe
-def read_the_machines_keys():
-    return call(250, 0, -3, 1) > 0  # KEYCTL_GET_KEYRING_ID, the session's, made when missing
+def reach_the_keyring_of_the_worker():
+    return call(250, 0, -3, 0) == CONTEXT["keyring"]  # KEYCTL_GET_KEYRING_ID of the session
 
 
 @probe
 def handle_page_faults_of_the_kernel():
     os.close(call(323, 0))
-    return True
-
-
-@probe
-def touch_ports_of_the_machine():
-    call(173, 0x80, 1, 1)
-    return True
-
-
-@probe
-def take_a_better_priority():
-    os.setpriority(os.PRIO_PROCESS, 0, -5)
-    return True
-
-
-@probe
-def be_spared_by_the_memory_killer():
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("-500")
-    return True
-
-
-@probe
-def raise_a_limit():
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
     return True
 
 
@@ -765,12 +702,6 @@ def tell_the_machine_by_its_start():
 def tell_the_machine_by_its_mounts():
     with open("/proc/self/mounts") as file:
         return any(CONTEXT["device"] == line.split()[0] for line in file)
-
-
-@probe
-def tell_the_worker_by_its_control_group():
-    with open("/proc/self/cgroup") as file:
-        return any(line.strip() in CONTEXT["groups"] for line in file)
 
 
 def main():

@@ -22,7 +22,11 @@ from agent.sandbox.bubblewrap import Bubblewrap
 PROGRAM = Path(__file__).with_name("probes.py")
 LIMITS = Limits(wall_s=120, memory_mb=512, processes=24, disk_mb=16, tmp_mb=4)
 # bubblewrap shares the machine's kernel, and with it what tells one machine from another.
-KNOWN_OF_THE_WEAKER = {"tell_the_machine_by_its_kernel", "tell_the_machine_by_its_start"}
+KNOWN_OF_THE_WEAKER = {
+    "tell_the_machine_by_its_kernel",
+    "tell_the_machine_by_its_start",
+    "tell_the_machine_by_its_mounts",
+}
 INSIDE = {
     "usr": "/usr",
     "root": "/",
@@ -66,6 +70,12 @@ def _answering(family: int, kind: int, address: Any) -> Iterator[Any]:
         finally:
             stop.set()
             thread.join()
+
+
+def _device_of_usr() -> str:
+    """What the file system with /usr in it is called in a list of mounts."""
+    mounts = [line.split()[:2] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return {place: device for device, place in mounts if place in {"/", "/usr"}}.popitem()[1]
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +128,9 @@ def machine() -> Iterator[dict[str, Any]]:
                 "release": os.uname().release,
                 "name": os.uname().nodename,
                 "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-                "device": Path("/proc/self/mounts").read_text().split()[0],
-                "groups": Path("/proc/self/cgroup").read_text().splitlines(),
+                "device": _device_of_usr(),
+                # The session's keyring; a process that has none gets the user's.
+                "keyring": libc.syscall(250, 0, -3, 1),
                 "disk_mb": LIMITS.disk_mb,
                 "tmp_mb": LIMITS.tmp_mb,
                 "processes": LIMITS.processes,

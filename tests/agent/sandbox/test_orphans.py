@@ -1,0 +1,93 @@
+"""A worker that is killed leaves no sandbox behind; nor does what it could not clear away stay."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.sandbox import engine, folders
+
+WORKER = """
+import sys, threading
+from pathlib import Path
+from agent.sandbox.gvisor import GVisor
+from agent.sandbox.job import Job
+engine = GVisor(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+command = ("sh", "-c", "sleep 3600 & setsid sleep 3600 & echo up; sleep 3600")
+engine.run(Job(command, {}), on_output=lambda data: print("up", flush=True))
+"""
+
+
+@pytest.fixture
+def gvisor():
+    return dataclasses.replace(engine(), runs=Path(tempfile.mkdtemp(prefix="runs-")))
+
+
+def _killed_worker(gvisor) -> str:
+    """Kill a worker, with no chance to tidy up, while a job of it runs. Returns the run's name."""
+    arguments = [str(gvisor.program), str(gvisor.store), str(gvisor.runs)]
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"up\n"
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+    return next(iter(gvisor.runs.iterdir())).name
+
+
+def _alive(name: str) -> list[int]:
+    return [one for one in folders._processes() if name.encode() in folders._command(one)]
+
+
+def _gone(name: str) -> bool:
+    until = time.monotonic() + 20
+    while _alive(name) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not _alive(name)
+
+
+def test_a_killed_worker_takes_its_sandbox_along_and_the_rest_is_reaped(gvisor):
+    name = _killed_worker(gvisor)
+
+    assert _gone(name)
+    assert gvisor.reap() == 1
+    assert list(gvisor.runs.iterdir()) == []
+    assert [place for place in gvisor._hierarchies.folders if (place / name).exists()] == []
+
+
+@pytest.mark.slow
+def test_no_orphan_is_left_of_fifty_killed_workers(gvisor):
+    for _ in range(50):
+        assert _gone(_killed_worker(gvisor))
+        assert gvisor.reap() == 1
+
+
+def test_a_run_of_a_worker_that_lives_is_not_reaped(gvisor):
+    folder = folders.new(gvisor.runs)
+
+    assert gvisor.reap() == 0
+    assert folder.exists()
+
+
+def test_a_process_number_that_is_used_again_does_not_hide_an_orphan(gvisor):
+    folders.owned(gvisor.runs)
+    started = folders.started_at(os.getpid())
+    (gvisor.runs / f"{os.getpid()}-{started + 1}-{'0' * 12}").mkdir()
+
+    assert gvisor.reap() == 1
+
+
+def test_a_process_that_did_not_die_with_its_worker_is_found_and_ended(gvisor):
+    folders.owned(gvisor.runs)
+    orphan = gvisor.runs / f"{2**22}-1-{'a' * 12}"
+    orphan.mkdir()
+    left = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(600) # {orphan}"])
+
+    assert gvisor.reap() == 1
+    assert left.wait(10) == -signal.SIGKILL
