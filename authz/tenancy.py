@@ -34,9 +34,9 @@ KEPT = frozenset(
         "evidence_entry",
         "evidence_checkpoint",
         "evidence_cosignature",
-        "evidence_hashtile",
         "evidence_loghead",
         "evidence_logkey",
+        "evidence_subtreeroot",
         "evidence_stagedentry",  # its facts go; the leaves have yet to be sealed
     }
 )

@@ -3,8 +3,9 @@
 from celery import shared_task
 from django.conf import settings
 
-from evidence import ledger, shipping
+from evidence import ledger, shipping, witnessing
 from evidence.signing import FileKeys
+from evidence.witnessing import WitnessUnavailable
 from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.scope import tenants_with_evidence_work
@@ -16,7 +17,19 @@ def seal_waiting() -> None:
     if settings.KEYS_DIR is None:
         raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
     keys = FileKeys(settings.KEYS_DIR)
-    for_each_tenant("unsealed", lambda: ledger.seal(keys))
+
+    def seal() -> None:
+        ledger.seal(keys)
+        if settings.WITNESSES:
+            cosign.delay()
+
+    for_each_tenant("unsealed", seal)
+
+
+@shared_task(autoretry_for=(WitnessUnavailable,), retry_backoff=2, max_retries=6)
+def cosign() -> None:
+    """Have the newest head of a log cosigned. Not run where the keys are: it goes outside."""
+    witnessing.cosign_newest()
 
 
 @shared_task(base=TenantlessJob)

@@ -12,12 +12,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 from uuid6 import uuid7
 
-from evidence import intents, notes
+from evidence import intents, notes, subtrees
 from evidence.intents import Intent
 from evidence.leaf import build_leaf, commitment, payload_bytes
-from evidence.merkle import Frontier, inclusion_proof
+from evidence.merkle import Frontier, consistency_path, inclusion_path
 from evidence.models import Checkpoint, Entry, LogHead, LogKey
-from evidence.signing import FileKeys, KeyExists, Signer
+from evidence.signing import KeyExists, KeyFault, Keys, Signer
 from tenants.actor import Actor
 from tenants.scope import Scope, current
 from tenants.trace import current_trace
@@ -165,7 +165,7 @@ def origin_of(scope: Scope) -> str:
     return f"countersign/{scope.slug}/{scope.tenant_id}"
 
 
-def seal(keys: FileKeys) -> Checkpoint | None:
+def seal(keys: Keys) -> Checkpoint | None:
     """Give every staged entry of the pinned tenant its place, then sign the new tree head.
 
     Returns the newest checkpoint, or None when the log is empty. One sequencer a tenant: a
@@ -182,12 +182,19 @@ def seal(keys: FileKeys) -> Checkpoint | None:
         if frontier.size == 0 or (newest and newest.size == frontier.size):
             return newest
         LogHead.objects.filter(pk=head.pk).update(size=frontier.size, frontier=frontier.to_bytes())
+        subtrees.keep_up(frontier.size)
         return _sign(frontier, signer(keys))
 
 
 def proof(entry: Entry, checkpoint: Checkpoint) -> list[bytes]:
     """Inclusion proof of `entry` in the tree that `checkpoint` signed (RFC 9162, 2.1.3)."""
-    return inclusion_proof(entry.index, leaf_hashes(checkpoint.size))
+    return inclusion_path(entry.index, checkpoint.size, subtrees.reader())
+
+
+def consistency(old_size: int, checkpoint: Checkpoint) -> list[bytes]:
+    """Proof that the log of `old_size` entries is a beginning of the one that `checkpoint` signed
+    (RFC 9162, 2.1.4). Raises ProofError for a size that it never had."""
+    return consistency_path(old_size, checkpoint.size, subtrees.reader())
 
 
 def leaf_hashes(size: int) -> list[bytes]:
@@ -196,7 +203,7 @@ def leaf_hashes(size: int) -> list[bytes]:
     return [bytes(value) for value in rows.values_list("leaf_hash", flat=True)]
 
 
-def signer(keys: FileKeys) -> Signer:
+def signer(keys: Keys) -> Signer:
     """The signer of the pinned tenant's log; makes and registers its first key.
 
     Raises KeyLost when the log has a key already and its file is gone.
@@ -212,6 +219,23 @@ def signer(keys: FileKeys) -> Signer:
         made = keys.adopt(scope.tenant_id, origin)
     LogKey.objects.create(origin=origin, vkey=made.vkey, valid_from=0)
     return made
+
+
+def hand_over(keys: Keys, made: Signer) -> LogKey:
+    """Let `made` sign from the next entry on; all that is recorded so far gets its last head from
+    the key before it. Returns the key as it is now on record.
+
+    The head of a log of n entries is signed by the newest key with valid_from < n. An entry has to
+    announce `made` first, so that the old key has signed for the new one.
+    """
+    with transaction.atomic():
+        last = seal(keys)
+        if last is None:
+            raise KeyFault("an empty log has nothing that its key could hand over")
+        on_record: LogKey = LogKey.objects.create(
+            origin=made.name, vkey=made.vkey, valid_from=last.size
+        )
+        return on_record
 
 
 def lock_log() -> None:

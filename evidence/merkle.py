@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 HASH_BYTES = 32
@@ -101,6 +101,59 @@ def inclusion_proofs(
             position >>= 1
         proofs[index] = proof
     return proofs
+
+
+# A tree may be too large to be held: these read what they need through `node(level, index)`, which
+# gives the root of the index-th perfect subtree of 2 ** level leaves.
+Node = Callable[[int, int], bytes]
+
+
+def range_root(start: int, end: int, node: Node) -> bytes:
+    """Root over the leaves from `start` up to `end`, as it stands in a tree that begins at 0.
+
+    start: a multiple of the smallest power of two >= end - start, as in every subtree of a tree.
+    """
+    size = end - start
+    if size & (size - 1) == 0:
+        return node(size.bit_length() - 1, start // size)
+    split = start + (1 << ((size - 1).bit_length() - 1))
+    return node_hash(range_root(start, split, node), range_root(split, end, node))
+
+
+def inclusion_path(index: int, size: int, node: Node) -> list[bytes]:
+    """inclusion_proof() of a tree of `size` leaves that is read through `node`."""
+    if not 0 <= index < size:
+        raise ProofError(f"no leaf {index} in a tree of {size}")
+    path: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        split = start + (1 << ((end - start - 1).bit_length() - 1))
+        if index < split:
+            path.append(range_root(split, end, node))
+            end = split
+        else:
+            path.append(range_root(start, split, node))
+            start = split
+    return path[::-1]
+
+
+def consistency_path(old_size: int, size: int, node: Node) -> list[bytes]:
+    """consistency_proof() in a tree of `size` leaves that is read through `node`."""
+    if not 0 < old_size <= size:
+        raise ProofError(f"no proof from {old_size} to {size}")
+    path: list[bytes] = []
+    start, end, known = 0, size, True
+    while end != old_size:
+        split = start + (1 << ((end - start - 1).bit_length() - 1))
+        if old_size <= split:
+            path.append(range_root(split, end, node))
+            end = split
+        else:
+            path.append(range_root(start, split, node))
+            start, known = split, False
+    if not known:
+        path.append(range_root(start, end, node))
+    return path[::-1]
 
 
 def root_from_inclusion(index: int, size: int, hash_of_leaf: bytes, proof: list[bytes]) -> bytes:

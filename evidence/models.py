@@ -135,13 +135,13 @@ class Checkpoint(TenantScoped):
         ]
 
 
-class HashTile(TenantScoped):
-    """256 neighbouring hashes of one level of the tree, so that a proof reads some tiles instead
-    of the whole log. `level` counts in steps of eight levels of the tree; see evidence.tiles."""
+class SubtreeRoot(TenantScoped):
+    """Root of a perfect subtree of 256 ** level entries, the index-th of its size, so that a proof
+    reads a few of these instead of the whole log."""
 
     level = models.SmallIntegerField()
     index = models.BigIntegerField()
-    hashes = models.BinaryField()
+    root = models.BinaryField()
 
     app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
 
@@ -149,7 +149,7 @@ class HashTile(TenantScoped):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             *TenantScoped.Meta.constraints,
             models.UniqueConstraint(
-                fields=["tenant", "level", "index"], name="evidence_hashtile_place"
+                fields=["tenant", "level", "index"], name="evidence_subtreeroot_place"
             ),
         ]
 

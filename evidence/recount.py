@@ -53,7 +53,7 @@ def recount() -> Standing:
 
 
 def _compare(head: Checkpoint, frontier: Frontier, keys: list[LogKey]) -> None:
-    valid = [key for key in keys if key.valid_from <= head.size]
+    valid = [key for key in keys if key.valid_from < head.size]
     if not valid:
         raise LogBroken(f"no key is on record for the head over {head.size} entries")
     try:

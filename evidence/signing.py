@@ -123,9 +123,27 @@ class KeySigner:
         return f"KeySigner({self.vkey!r})"
 
 
+class Keys(Protocol):
+    """Where the signing keys of tenants' logs are kept. An adapter for a hardware module or a key
+    service has these four methods; docs/ledger.md says what each must promise."""
+
+    def create(self, tenant_id: UUID, origin: str) -> Signer:
+        """Make a tenant's first key. Raises KeyExists when there is one."""
+
+    def create_next(self, tenant_id: UUID, origin: str) -> Signer:
+        """Make one more key, beside those that are there."""
+
+    def signer_for(self, tenant_id: UUID, vkey: str) -> Signer:
+        """Whoever signs with the key on record. Raises KeyLost or KeyFault; never makes a key."""
+
+    def adopt(self, tenant_id: UUID, origin: str) -> Signer:
+        """Whoever signs with the first key, which was made and never put on record."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileKeys:
-    """A folder with one private key per tenant: `<tenant id>.pem`, readable by its owner only."""
+    """A folder with the private keys of each tenant, readable by its owner only: `<tenant id>.pem`
+    is the first one, `<tenant id>.<key hash>.pem` each that came after it."""
 
     folder: Path
 
@@ -134,9 +152,16 @@ class FileKeys:
         signer = KeySigner(origin, Ed25519PrivateKey.generate())
         # Asked for now so that an origin no verifier could read leaves no file behind.
         _ = signer.vkey
+        return self._kept(tenant_id, signer, self._path(tenant_id))
+
+    def create_next(self, tenant_id: UUID, origin: str) -> KeySigner:
+        """Make another key of the tenant, for a rotation."""
+        signer = KeySigner(origin, Ed25519PrivateKey.generate())
+        return self._kept(tenant_id, signer, self._path(tenant_id, signer.vkey))
+
+    def _kept(self, tenant_id: UUID, signer: KeySigner, path: Path) -> KeySigner:
         pem = signer.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(tenant_id)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as fault:
@@ -154,9 +179,11 @@ class FileKeys:
         Raises KeyLost when the file is gone (a new key would orphan every older signature, so
         none is made) and KeyFault when it is open to others, damaged, or holds another key.
         """
-        signer = KeySigner(VerifierKey.parse(vkey).name, self._private_key(tenant_id))
+        later = self._path(tenant_id, vkey)
+        path = later if later.exists() else self._path(tenant_id)
+        signer = KeySigner(VerifierKey.parse(vkey).name, self._private_key(tenant_id, path))
         if signer.vkey != vkey:
-            raise KeyFault(f"{self._path(tenant_id)} holds another key than {vkey}")
+            raise KeyFault(f"{path} holds another key than {vkey}")
         return signer
 
     def adopt(self, tenant_id: UUID, origin: str) -> KeySigner:
@@ -164,10 +191,9 @@ class FileKeys:
 
         Raises as signer_for() does.
         """
-        return KeySigner(origin, self._private_key(tenant_id))
+        return KeySigner(origin, self._private_key(tenant_id, self._path(tenant_id)))
 
-    def _private_key(self, tenant_id: UUID) -> Ed25519PrivateKey:
-        path = self._path(tenant_id)
+    def _private_key(self, tenant_id: UUID, path: Path) -> Ed25519PrivateKey:
         try:
             mode, pem = path.stat().st_mode, path.read_bytes()
         except FileNotFoundError as fault:
@@ -185,8 +211,9 @@ class FileKeys:
             raise KeyFault(f"{path} holds a key that is not Ed25519")
         return private_key
 
-    def _path(self, tenant_id: UUID) -> Path:
-        return self.folder / f"{tenant_id}.pem"
+    def _path(self, tenant_id: UUID, vkey: str | None = None) -> Path:
+        of_key = f".{VerifierKey.parse(vkey).key_id}" if vkey else ""
+        return self.folder / f"{tenant_id}{of_key}.pem"
 
 
 def _fsync_folder(folder: Path) -> None:

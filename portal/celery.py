@@ -14,6 +14,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["evidence", "authz", "agent"], related_name="jobs")
 # The queue `evidence` is served by the one worker that holds signing keys.
 app.conf.task_routes = {
+    # The one job of the ledger that goes outside, so not where the keys are.
+    "evidence.jobs.cosign": {"queue": "agent"},
     "evidence.jobs.*": {"queue": "evidence"},
     "authz.jobs.*": {"queue": "evidence"},
     "agent.jobs.build_pack": {"queue": "evidence"},

@@ -56,6 +56,12 @@ def words(name: str, default: str) -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def lines(name: str) -> list[str]:
+    """One value a line, without empty lines and remarks (#); none when NAME is not set."""
+    found = [line.strip() for line in text(name, "").splitlines()]
+    return [line for line in found if line and not line.startswith("#")]
+
+
 def keys(name: str) -> tuple[bytes, ...]:
     """Keys of 32 bytes in base64, separated by commas; none when NAME is not set."""
     try:

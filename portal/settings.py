@@ -65,6 +65,13 @@ SPOOL_DIR = Path(environment.text("SPOOL_DIR", str(DATA_DIR / "spool")))
 SECRETS_KEYS = environment.keys("SECRETS_KEYS")
 # Folder of signing keys. Set for the evidence worker alone: nobody else may sign.
 KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None
+# Who cosigns heads of logs, "<verifier key> <address>" a line, and how many have to.
+WITNESSES = environment.lines("WITNESSES")
+WITNESS_QUORUM = environment.number("WITNESS_QUORUM", min(1, len(WITNESSES)))
+if len(WITNESSES) < WITNESS_QUORUM:
+    raise ImproperlyConfigured(
+        f"WITNESS_QUORUM={WITNESS_QUORUM}, but WITNESSES names {len(WITNESSES)}"
+    )
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
 
 # Roles, teams and shares are asked in this process's memory, or in SQL; the first is quicker.

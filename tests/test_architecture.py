@@ -50,7 +50,13 @@ def test_the_wall_stands_as_the_portals_own_role_sees_it():
 
 
 def test_append_only_tables_are_append_only_for_the_portals_role():
-    for table in ("evidence_entry", "evidence_checkpoint", "evidence_logkey", "agent_review"):
+    for table in (
+        "evidence_entry",
+        "evidence_checkpoint",
+        "evidence_cosignature",
+        "evidence_logkey",
+        "agent_review",
+    ):
         may = _rows(
             "SELECT has_table_privilege('portal_app', %s, 'UPDATE'),"
             " has_table_privilege('portal_app', %s, 'DELETE')",

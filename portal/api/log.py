@@ -1,19 +1,24 @@
-"""The transparency log: its key, its newest checkpoint, its entries."""
+"""The transparency log: its keys, its checkpoints, its entries, what proves them."""
 
 from base64 import b64encode
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse
-from ninja import Query, Router, Schema
+from django.shortcuts import get_object_or_404
+from ninja import Path, Query, Router, Schema
 from pydantic import Field
 
 from authz.decisions import require
 from authz.errors import Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
+from evidence import ledger, witnessing
 from evidence.models import Checkpoint, Entry, LogKey, Payload
+from evidence.notes import InclusionProof, write_proof
 from portal.api.fields import Text
+from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ, READ_MANY
 from portal.http import PortalRequest
 from tenants.scope import current_tenant_id
@@ -21,6 +26,11 @@ from tenants.scope import current_tenant_id
 router = Router(tags=["Log"])
 
 NOTE = {"text/plain": {"schema": {"type": "string"}}}
+# Sizes and indexes as PostgreSQL keeps them.
+Size = Annotated[int | None, Query(None, ge=1, lt=2**63)]
+OldSize = Annotated[int, Query(..., ge=1, lt=2**63)]
+Index = Annotated[int, Path(..., ge=0, lt=2**63)]
+HeadSize = Annotated[int, Path(..., ge=1, lt=2**63)]
 UNSEALED = "nothing has been sealed yet; the first checkpoint follows the first entry in seconds"
 
 
@@ -31,6 +41,16 @@ class KeyOut(Schema):
     vkey: str = Field(description="Verifier key as in C2SP signed-note.")
     valid_from: int = Field(description="Index of the first entry that it covers.")
     created_at: datetime
+
+
+class CheckpointOut(Schema):
+    """A signed head of the log."""
+
+    size: int = Field(description="How many entries it covers.")
+    root: str = Field(description="Base64.")
+    signed_at: datetime
+    state: str = Field(description="LOCAL, or WITNESSED when enough witnesses have cosigned it.")
+    witnesses: list[str] = Field(description="Names of those who have cosigned it.")
 
 
 class EntryOut(Schema):
@@ -77,10 +97,70 @@ def read_log_key(request: PortalRequest) -> LogKey:
 def read_checkpoint(request: PortalRequest) -> HttpResponse:
     """The newest signed tree head, as a C2SP note. Answers 409 before the first one."""
     _require_view(request)
-    newest = Checkpoint.objects.order_by("-size").first()
-    if newest is None:
-        raise Conflict(UNSEALED)
-    return HttpResponse(newest.note, content_type="text/plain; charset=utf-8")
+    return _text(witnessing.note_of(_head(None)))
+
+
+@router.get("/keys", response={200: list[KeyOut], **READ})
+def list_log_keys(request: PortalRequest) -> QuerySet[LogKey]:
+    """Every key that ever signed the log, oldest first. A head over n entries is signed by the last
+    one whose valid_from is below n."""
+    _require_view(request)
+    keys: QuerySet[LogKey] = LogKey.objects.order_by("valid_from")
+    return keys
+
+
+@router.get("/checkpoints", response={200: Page[CheckpointOut], **READ_MANY})
+def list_checkpoints(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
+    """Every signed head, the newest first."""
+    _require_view(request)
+    part = paging.of(Checkpoint.objects.order_by("-size"))
+    return {"items": [_head_shown(head) for head in part["items"]], "count": part["count"]}
+
+
+@router.get(
+    "/checkpoints/{size}",
+    response={200: None, **READ},
+    openapi_extra={"responses": {200: {"content": NOTE}}},
+)
+def read_checkpoint_of(request: PortalRequest, size: HeadSize) -> HttpResponse:
+    """The head signed over `size` entries, as a C2SP note with every cosignature there is."""
+    _require_view(request)
+    return _text(witnessing.note_of(get_object_or_404(Checkpoint, size=size)))
+
+
+@router.get(
+    "/entries/{index}/proof",
+    response={200: None, **READ, 409: CHANGE[409]},
+    openapi_extra={"responses": {200: {"content": NOTE}}},
+)
+def read_proof(request: PortalRequest, index: Index, size: Size = None) -> HttpResponse:
+    """That an entry stands in the log, as a C2SP tlog-proof with the signed head it leads to.
+
+    size: of the head, as listed under /log/checkpoints; the newest when it is left out.
+    """
+    _require_view(request)
+    entry = get_object_or_404(Entry, index=index)
+    head = _head(size)
+    if entry.index >= head.size:
+        raise Conflict(f"the head over {head.size} entries does not cover entry {index}")
+    hashes = tuple(ledger.proof(entry, head))
+    return _text(write_proof(InclusionProof(index, hashes, witnessing.note_of(head))))
+
+
+@router.get(
+    "/consistency",
+    response={200: None, **READ, 409: CHANGE[409]},
+    openapi_extra={"responses": {200: {"content": NOTE}}},
+)
+def read_consistency(request: PortalRequest, old: OldSize, size: Size = None) -> HttpResponse:
+    """That the log of `old` entries is a beginning of the one under a head: the hashes of RFC 9162
+    2.1.4 in base64, one a line, then an empty line and the head."""
+    _require_view(request)
+    head = _head(size)
+    if old > head.size:
+        raise Conflict(f"the log had not {old} entries under the head over {head.size}")
+    lines = [b64encode(found).decode() for found in ledger.consistency(old, head)]
+    return _text("".join(f"{line}\n" for line in lines) + "\n" + witnessing.note_of(head))
 
 
 @router.get("/entries", response={200: Entries, **READ_MANY})
@@ -96,6 +176,29 @@ def list_entries(request: PortalRequest, part: Query[Part]) -> dict[str, object]
         "items": [_shown(entry, payloads.get(entry.pk)) for entry in entries],
         "after": entries[-1].index if len(entries) == part.limit else None,
     }
+
+
+def _head(size: int | None) -> Checkpoint:
+    if size is not None:
+        return get_object_or_404(Checkpoint, size=size)
+    newest: Checkpoint | None = Checkpoint.objects.order_by("-size").first()
+    if newest is None:
+        raise Conflict(UNSEALED)
+    return newest
+
+
+def _head_shown(head: Checkpoint) -> dict[str, object]:
+    return {
+        "size": head.size,
+        "root": b64encode(bytes(head.root)).decode(),
+        "signed_at": head.signed_at,
+        "state": witnessing.state_of(head),
+        "witnesses": witnessing.who_cosigned(head),
+    }
+
+
+def _text(content: str) -> HttpResponse:
+    return HttpResponse(content, content_type="text/plain; charset=utf-8")
 
 
 def _require_view(request: PortalRequest) -> None:

@@ -26,6 +26,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.RELATIONS_ENGINE: ("change the server for relations", "changed the server for relations"),
     P.SHARE_CHANGE: ("share work", "changed whom work is shared with"),
     P.TENANT_OPEN: ("open a tenant", "opened the tenant"),
+    P.LOG_KEY_ROTATE: ("have another key sign the log", "had another key sign the log"),
     P.PACK_BUILD: ("build an evidence pack", "worked on an evidence pack"),
     "pack.download": ("download an evidence pack", "downloaded an evidence pack"),
     P.MEMBER_INVITE: ("make an invitation", "made an invitation"),

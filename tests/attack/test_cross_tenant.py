@@ -191,7 +191,7 @@ def _comparable(answer: Any, ids: dict[str, str]) -> str:
         text = text.replace(answer["X-Request-Id"], "<number>")
         text = text.replace(f"audit/{ids['index']}", "audit/<index>")
         for name, value in sorted(ids.items(), key=lambda item: -len(item[1])):
-            if name != "index":
+            if name not in {"index", "size"}:
                 text = text.replace(value, f"<{name}>").replace(value[:8], f"<{name}>")
         return _CSRF.sub(r"\1", _UUID.sub("<uuid>", text))
 

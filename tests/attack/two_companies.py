@@ -24,7 +24,7 @@ from authz import (
 from authz.certificates import new_key_pair
 from authz.permissions import Permission
 from authz.roles import Role
-from evidence.models import Entry
+from evidence.models import Checkpoint, Entry
 from tenants.actor import directory_actor, system_actor
 from tenants.models import Membership, Session, User
 from tenants.scope import tenant_scope
@@ -180,6 +180,7 @@ def _fill(made: Stocked, entries: int) -> None:
         "emergency": str(asked.pk),
         "policy": str(policy.pk),
         "index": str(Entry.objects.order_by("-index").first().index),
+        "size": str(Checkpoint.objects.order_by("-size").first().size),
         "run": str(proposal.run_id),
         "host": company.host,
         "slug": company.slug,
@@ -194,7 +195,7 @@ def nowhere(like: dict[str, str]) -> dict[str, str]:
             made[name] = known[value]
         elif value.count("-") == 4 and len(value) == 36:
             made[name] = str(uuid4())
-        elif name == "index":
+        elif name in {"index", "size"}:
             made[name] = str(int(value) + 1)
         elif value.startswith(("cst_", "csd_", "cso_")):
             made[name] = value[:4] + secrets.token_urlsafe(32)

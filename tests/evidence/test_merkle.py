@@ -11,7 +11,9 @@ from evidence.merkle import (
     EMPTY_ROOT,
     Frontier,
     ProofError,
+    consistency_path,
     consistency_proof,
+    inclusion_path,
     inclusion_proof,
     inclusion_proofs,
     leaf_hash,
@@ -203,3 +205,22 @@ def test_a_damaged_frontier_is_refused(stored):
 def test_only_hashes_can_be_appended():
     with pytest.raises(ProofError):
         Frontier().append(b"a leaf, not its hash")
+
+
+@given(size=st.integers(1, 700), data=st.data())
+def test_paths_read_node_by_node_are_those_of_the_whole_tree(size, data):
+    hashes = [leaf_hash(n.to_bytes(2)) for n in range(size)]
+    index = data.draw(st.integers(0, size - 1))
+    old_size = data.draw(st.integers(1, size))
+
+    def node(level: int, at: int) -> bytes:
+        part = hashes[at << level : (at + 1) << level]
+        assert len(part) == 1 << level, "only perfect subtrees may be asked for"
+        return tree_root(part)
+
+    assert inclusion_path(index, size, node) == inclusion_proof(index, hashes)
+    assert consistency_path(old_size, size, node) == consistency_proof(old_size, hashes)
+    with pytest.raises(ProofError):
+        inclusion_path(size, size, node)
+    with pytest.raises(ProofError):
+        consistency_path(size + 1, size, node)

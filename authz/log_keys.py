@@ -1,0 +1,33 @@
+"""Has another key sign a tenant's log."""
+
+from authz.change import change
+from authz.people import AsTenant
+from authz.permissions import Permission
+from evidence import ledger
+from evidence.models import LogKey
+from evidence.signing import Keys, VerifierKey
+from tenants.actor import Actor
+from tenants.scope import current, current_tenant_id
+
+
+def rotate(keys: Keys, reason: str, *, by: Actor) -> LogKey:
+    """Make a new key for the pinned tenant's log and let it sign from now on.
+
+    An entry announces it first, and the key in force signs that entry, so whoever trusts the old
+    key can follow to the new one. Run again after a failure: an announced key that never came into
+    force signs nothing. Raises Denied, KeyFault.
+    """
+    tenant = AsTenant(current_tenant_id())
+    before = ledger.signer(keys)
+    made = keys.create_next(tenant.pk, ledger.origin_of(current()))
+    # In the object, which is part of the leaf: facts can be erased, and this must stay.
+    announced = ledger.Named("logkey", made.vkey.removeprefix(f"{made.name}+"))
+    with change(by, Permission.LOG_KEY_ROTATE, on=tenant) as facts:
+        facts.about = announced
+        facts.update(
+            reason=reason,
+            vkey=made.vkey,
+            before=before.vkey,
+            key_id=VerifierKey.parse(made.vkey).key_id,
+        )
+    return ledger.hand_over(keys, made)

@@ -1,0 +1,1 @@
+"""A witness of transparency logs: cosigns a head only when it continues the last one it saw."""

@@ -1,0 +1,37 @@
+"""Makes a new signing key for a tenant's log; run where the keys are, as the evidence worker."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from authz import log_keys
+from evidence.signing import FileKeys, KeyFault
+from portal.operating import scope_at
+from tenants.actor import system_actor
+from tenants.scope import tenant_scope
+
+
+class Command(BaseCommand):
+    """For an operator: once a year, or at once when a key may have been seen by somebody."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("host", help="host of the tenant, such as acme.localhost")
+        parser.add_argument("--reason", required=True, help="kept in the log")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if settings.KEYS_DIR is None:
+            raise CommandError("set KEYS_DIR: only where the signing keys are can one be made")
+        by = system_actor("operator", "cli")
+        with tenant_scope(scope_at(options["host"])):
+            try:
+                key = log_keys.rotate(FileKeys(settings.KEYS_DIR), options["reason"], by=by)
+            except KeyFault as fault:
+                raise CommandError(str(fault)) from fault
+        self.stdout.write(
+            f"From entry {key.valid_from:,} on this key signs; auditors have to pin it too:\n"
+            f"{key.vkey}"
+        )
