@@ -19,7 +19,7 @@ from evidence.models import Checkpoint, Entry, LogKey, Payload
 from evidence.notes import InclusionProof, write_proof
 from portal.api.fields import Text
 from portal.api.paging import Page, Paging
-from portal.api.problems import CHANGE, READ, READ_MANY
+from portal.api.problems import CHANGE, READ, READ_MANY, READ_ONE
 from portal.http import PortalRequest
 from tenants.scope import current_tenant_id
 
@@ -119,7 +119,7 @@ def list_checkpoints(request: PortalRequest, paging: Query[Paging]) -> dict[str,
 
 @router.get(
     "/checkpoints/{size}",
-    response={200: None, **READ},
+    response={200: None, **READ_ONE},
     openapi_extra={"responses": {200: {"content": NOTE}}},
 )
 def read_checkpoint_of(request: PortalRequest, size: HeadSize) -> HttpResponse:
@@ -130,7 +130,7 @@ def read_checkpoint_of(request: PortalRequest, size: HeadSize) -> HttpResponse:
 
 @router.get(
     "/entries/{index}/proof",
-    response={200: None, **READ, 409: CHANGE[409]},
+    response={200: None, **READ_ONE, 409: CHANGE[409]},
     openapi_extra={"responses": {200: {"content": NOTE}}},
 )
 def read_proof(request: PortalRequest, index: Index, size: Size = None) -> HttpResponse:
@@ -149,7 +149,7 @@ def read_proof(request: PortalRequest, index: Index, size: Size = None) -> HttpR
 
 @router.get(
     "/consistency",
-    response={200: None, **READ, 409: CHANGE[409]},
+    response={200: None, **READ_ONE, 409: CHANGE[409]},
     openapi_extra={"responses": {200: {"content": NOTE}}},
 )
 def read_consistency(request: PortalRequest, old: OldSize, size: Size = None) -> HttpResponse:
