@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('cells', '0006_evidence_work'),
-        ('evidence', '0002_effects_and_decisions'),
+        ('evidence', '0010_signed_record'),
     ]
 
     operations = [
