@@ -1,0 +1,415 @@
+"""The whole repair: find the red tests, doubt lines, try changes, rank, prove, explain."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+from typing import Any
+
+from agent.repair.edits import apply, changed_lines, unified
+from agent.repair.explanation import explained
+from agent.repair.localise import knowledge
+from agent.repair.operators import Candidate
+from agent.repair.proof import Proof, ProofFailed, Prover
+from agent.repair.ranking import Ranked, confidence, ranked
+from agent.repair.search import TIERS, Found, Search
+from agent.repair.session import Session, SessionLost
+from agent.repair.unit import Knowledge
+from agent.sandbox.job import Engine, Environment
+
+BASELINE_LIMIT = 1.5  # seconds of processor for one test on the code as it is
+TRACED_LIMIT = 3.0  # the same while it is traced
+LOOPING = 3  # tests that never end which are traced, for a shorter time
+LOOPING_LIMIT = 0.2
+PROBED = 40  # tests that are traced, half of them passing
+QUICK_MS = 20.0  # a passing test this quick is tried on every candidate
+QUICK_TESTS = 60
+COMPARED = 24  # patches whose behaviour is compared
+SHOWN = 10  # patches handed back
+PROVEN = 3  # patches for which clean runs are made until one holds
+START = 0.6  # least seconds that a sandbox is expected to take to start
+
+
+class Ended(StrEnum):
+    """How a repair ended."""
+
+    REPAIRED = "repaired"
+    NOTHING_RED = "nothing_red"  # no test fails, or those named do not
+    NOT_COLLECTED = "not_collected"  # a test file could not be imported
+    NOT_FOUND = "not_found"  # every candidate was tried
+    OUT_OF_TIME = "out_of_time"
+    NOT_PROVEN = "not_proven"  # patches passed, and clean runs did not confirm any
+    SANDBOX_LOST = "sandbox_lost"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is going on, in plain words, with figures."""
+
+    stage: str
+    words: str
+    tried: int = 0
+    found: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A doubted line, with its score from 0 to 1."""
+
+    path: str
+    line: int
+    score: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One change that passes all tests inside the sandbox.
+
+    diff: unified. files: the whole new content of each file changed. operator: in plain words.
+    score: lower is better. cluster: patches of one number behave alike on all inputs compared.
+    probability: that the patch's behaviour is what was meant, 0 to 1, by the ranking's own
+    measure. differs: an input on which it answers otherwise than the first, or None.
+    """
+
+    diff: str
+    files: Mapping[str, bytes]
+    operator: str
+    path: str
+    line: int
+    score: float
+    cluster: int
+    probability: float
+    confidence: str
+    differs: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Four paragraphs for people."""
+
+    wrong: str
+    why: str
+    considered: str
+    open: str
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join((self.wrong, self.why, self.considered, self.open))
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What came of one repair.
+
+    patches: best first, one for each behaviour first; empty unless some passed. proof: of the
+    first patch. red: failing tests with the kind of error. told_apart: whether the tests can tell
+    the patches apart, that is, whether all behave alike. seconds: in all; first_after: of the
+    search, to the first patch. reason: of the end, in plain words.
+    """
+
+    ended: Ended
+    reason: str
+    red: Mapping[str, str]
+    patches: tuple[Patch, ...] = ()
+    proof: Proof | None = None
+    suspects: tuple[Suspect, ...] = ()
+    explanation: Explanation | None = None
+    tried: int = 0
+    per_second: float = 0.0
+    first_after: float | None = None
+    seconds: float = 0.0
+    told_apart: bool = True
+    behaviours: int = 0
+    inputs: int = 0
+    tier: str = ""
+
+
+def is_test_file(path: str) -> bool:
+    """Whether a file belongs to the tests, which a repair never changes."""
+    parts = path.split("/")
+    name = parts[-1]
+    return (
+        name == "conftest.py"
+        or (name.startswith("test_") and name.endswith(".py"))
+        or name.endswith("_test.py")
+        or bool({"tests", "test", "testing"} & set(parts[:-1]))
+    )
+
+
+def repair(
+    sources: Mapping[str, bytes],
+    red: Sequence[str] | None,
+    *,
+    engine: Engine,
+    seconds: float = 60.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    environment: Environment | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Repair:
+    """Look for a small change that makes the red tests pass and breaks none.
+
+    sources: the whole tree, path to content; files of tests are never changed. red: node ids, or
+    None for whatever fails. seconds: for everything, clean runs included. cancelled: asked between
+    batches; when it says yes the repair ends as out of time.
+    """
+    return _Repairing(sources, red, engine, seconds, on_progress, environment, cancelled).run()
+
+
+class _Cancelled(Exception):
+    pass
+
+
+class _Repairing:
+    def __init__(
+        self,
+        sources: Mapping[str, bytes],
+        red: Sequence[str] | None,
+        engine: Engine,
+        seconds: float,
+        on_progress: Callable[[Progress], None] | None,
+        environment: Environment | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self._sources = dict(sources)
+        self._asked = list(red) if red is not None else None
+        self._engine = engine
+        self._began = monotonic()
+        self._seconds = seconds
+        self._tell = on_progress or (lambda _: None)
+        self._environment = environment
+        self._cancelled = cancelled or (lambda: False)
+        self._red: dict[str, str] = {}
+        self._wall = max(60.0, seconds)
+
+    def run(self) -> Repair:
+        try:
+            return self._run()
+        except SessionLost as lost:
+            return self._ended(Ended.SANDBOX_LOST, str(lost))
+        except _Cancelled:
+            return self._ended(Ended.OUT_OF_TIME, "stopped on request")
+
+    def _elapsed(self) -> float:
+        return monotonic() - self._began
+
+    def _say(self, stage: str, words: str, tried: int = 0, found: int = 0) -> None:
+        if self._cancelled():
+            raise _Cancelled
+        self._tell(Progress(stage, words, tried, found, round(self._elapsed(), 2)))
+
+    def _ended(self, how: Ended, reason: str, **more: Any) -> Repair:
+        return Repair(how, reason, dict(self._red), seconds=self._elapsed(), tier=self._engine.tier,
+                      **more)  # fmt: skip
+
+    def _run(self) -> Repair:
+        self._say("collect", "collecting the tests")
+        with Session(
+            self._engine, self._sources, environment=self._environment, seconds=self._wall + 30
+        ) as session:
+            tests, uncollected = session.hello()
+            start = max(START, self._elapsed())
+            if not tests:
+                why = uncollected[0]["why"].strip().splitlines()[-1] if uncollected else "no tests"
+                return self._ended(Ended.NOT_COLLECTED, why)
+            self._say("baseline", f"running {len(tests)} tests on the code as it is")
+            baseline = session.baseline((), BASELINE_LIMIT)
+            failing = {t: str(got["kind"]) for t, got in baseline.items() if not got["ok"]}
+            if self._asked is None:
+                self._red = failing
+            else:
+                wanted = _expanded(self._asked, tests)
+                self._red = {t: kind for t, kind in failing.items() if t in wanted}
+            if not self._red:
+                return self._ended(Ended.NOTHING_RED, "no test that should be repaired fails")
+            passing = [t for t in tests if baseline.get(t, {}).get("ok")]
+            took = {t: float(got["ms"]) / 1000 for t, got in baseline.items()}
+            ends = [t for t in tests if self._red.get(t) != "timeout" and t in took]
+            slowest = max((took[t] for t in ends if t in self._red or t in passing), default=0.0)
+            known = self._localise(session, passing)
+            suspects = self._suspects(known.suspicion)
+            if not suspects:
+                return self._ended(Ended.NOT_FOUND, "the failing tests run no line of the sources")
+            reserve = min(0.5 * self._seconds, 5 * start + 2)
+            limit = max(0.1, 10 * slowest)
+            quick = sorted(
+                (t for t in passing if float(baseline[t]["ms"]) < QUICK_MS),
+                key=lambda t: float(baseline[t]["ms"]),
+            )[:QUICK_TESTS]
+            quick = session.steady(quick, limit)
+            tried = [*quick, *(t for t in ends if t in self._red)]
+            candidate_limit = max(TIERS[0], 3 * sum(took[t] for t in tried))
+            order = sorted(self._red, key=lambda t: (self._red[t] == "timeout", baseline[t]["ms"]))
+            search = Search(
+                session,
+                self._sources,
+                known,
+                red=order,
+                all_tests=[t for t in tests if t in self._red or t in passing],
+                quick=quick,
+                test_limit=limit,
+                candidate_limit=candidate_limit,
+                until=self._began + self._seconds - reserve,
+                on_progress=lambda tried, found: self._say(
+                    "search", f"{tried:,} changes tried, {found} pass every test", tried, found
+                ),
+            )
+            found = search.run()
+            figures = _figures(found)
+            if not found.passing:
+                how = Ended.NOT_FOUND if found.exhausted else Ended.OUT_OF_TIME
+                why = "no change that was tried passes every test"
+                return self._ended(how, why, suspects=suspects, **figures)
+            self._say("rank", f"comparing {len(found.passing)} changes that pass",
+                      found.tried, len(found.passing))  # fmt: skip
+            order_of, inputs = self._ranked(session, found)
+        return self._proven(order_of, inputs, found, suspects, limit)
+
+    def _localise(self, session: Session, passing: list[str]) -> Knowledge:
+        self._say("localise", f"{len(self._red)} tests fail; finding the lines to doubt")
+        files = [p for p in self._sources if p.endswith(".py") and not is_test_file(p)]
+        ending = [test for test, kind in self._red.items() if kind != "timeout"]
+        looping = [test for test, kind in self._red.items() if kind == "timeout"][:LOOPING]
+        chosen = [*ending[: PROBED // 2], *passing[: PROBED // 2]]
+        parts = session.probe(chosen, files, TRACED_LIMIT)
+        parts += session.probe(looping, files, LOOPING_LIMIT)
+        return knowledge(parts, self._sources)
+
+    def _suspects(self, suspicion: Mapping[tuple[str, int], float]) -> tuple[Suspect, ...]:
+        found = []
+        for (path, line), score in sorted(suspicion.items(), key=lambda one: (-one[1], one[0])):
+            lines = self._sources.get(path, b"").decode("utf-8", "replace").splitlines()
+            if score > 0 and line <= len(lines):
+                found.append(Suspect(path, line, round(score, 3), lines[line - 1].strip()))
+        return tuple(found[:30])
+
+    def _ranked(self, session: Session, found: Found) -> tuple[list[Ranked], list[str]]:
+        kept = sorted(found.passing, key=lambda one: (one[0].cost, one[0].edits))[:COMPARED]
+        answers, inputs = session.behave([c for c, _ in kept], 0.2)
+        return ranked([c for c, _ in kept], answers, [ms for _, ms in kept]), inputs
+
+    def _proven(
+        self,
+        order: list[Ranked],
+        inputs: list[str],
+        found: Found,
+        suspects: tuple[Suspect, ...],
+        limit: float,
+    ) -> Repair:
+        prover = Prover(
+            self._engine, self._sources, list(self._red), environment=self._environment,
+            limit=max(0.8, 5 * limit), wall=self._wall,
+        )  # fmt: skip
+        figures = {**_figures(found), "suspects": suspects, "inputs": len(inputs)}
+        # One of each behaviour first, then the others.
+        firsts = list({one.cluster: one for one in reversed(order)}.values())[::-1]
+        line = [*sorted(firsts, key=order.index), *(one for one in order if one not in firsts)]
+        why = ""
+        for one in line[:PROVEN]:
+            self._say("prove", "clean runs: red, green, taken back", found.tried, len(order))
+            try:
+                proof = prover.prove(apply(self._sources, one.candidate.edits))
+            except ProofFailed as failed:
+                why = str(failed)
+                continue
+            line = [one, *(other for other in line if other is not one)]
+            patches = tuple(self._patch(other, one, inputs) for other in line[:SHOWN])
+            behaviours = len({other.cluster for other in order})
+            explanation = self._explained(one, line, patches, found, inputs)
+            return self._ended(
+                Ended.REPAIRED, "every failing test passes and none that passed fails",
+                patches=patches, proof=proof, explanation=explanation,
+                told_apart=behaviours == 1, behaviours=behaviours, **figures,
+            )  # fmt: skip
+        return self._ended(Ended.NOT_PROVEN, why, **figures)
+
+    def _patch(self, one: Ranked, first: Ranked, inputs: list[str]) -> Patch:
+        candidate = one.candidate
+        changed = apply(self._sources, candidate.edits)
+        paths = sorted({edit.path for edit in candidate.edits})
+        return Patch(
+            diff=unified(self._sources, changed),
+            files={path: changed[path] for path in paths},
+            operator=candidate.operator,
+            path=paths[0],
+            line=candidate.line,
+            score=one.score,
+            cluster=one.cluster,
+            probability=one.probability,
+            confidence=confidence(one.probability, len(inputs)),
+            differs=_difference(first, one, inputs),
+        )
+
+    def _explained(
+        self,
+        one: Ranked,
+        line: list[Ranked],
+        patches: tuple[Patch, ...],
+        found: Found,
+        inputs: list[str],
+    ) -> Explanation:
+        others = list({other.cluster: other for other in reversed(line)}.values())[::-1]
+        others = [other for other in others if other.cluster != one.cluster]
+        removed, added = _hunk(patches[0].diff)
+        alternatives = []
+        for other in others:
+            old, new = _hunk(unified(self._sources, apply(self._sources, other.candidate.edits)))
+            alternatives.append(_shown(old, new, other.candidate))
+        differing = next((p.differs for p in patches if p.differs), None)
+        return Explanation(
+            *explained(
+                red=self._red,
+                kinds=list(self._red.values()),
+                place=f"{patches[0].path}, line {patches[0].line}",
+                operator=one.candidate.operator,
+                before=removed,
+                after=added,
+                tried=found.tried,
+                alternatives=alternatives,
+                differing=differing,
+                inputs=len(inputs),
+            )
+        )
+
+
+def _figures(found: Found) -> dict[str, Any]:
+    rate = found.tried / found.seconds if found.seconds else 0.0
+    return {"tried": found.tried, "per_second": round(rate, 1), "first_after": found.first_after}
+
+
+def _expanded(asked: Sequence[str], tests: Sequence[str]) -> set[str]:
+    """The node ids asked for; one without parameters stands for all its parameters."""
+    return {
+        test
+        for test in tests
+        if test in asked or any(test.startswith((f"{one}[", f"{one}::")) for one in asked)
+    }
+
+
+def _difference(first: Ranked, other: Ranked, inputs: list[str]) -> str | None:
+    if other.cluster == first.cluster:
+        return None
+    for given, one, two in zip(inputs, first.answers, other.answers, strict=False):
+        if one != two and one and two:
+            return f"{given} gives {one} or {two}"
+    return None
+
+
+def _hunk(diff: str) -> tuple[str, str]:
+    """The lines removed and the lines added, each on one line."""
+    lines = [x for x in diff.splitlines() if not x.startswith(("+++ ", "--- "))]
+    removed = " ".join(x[1:].strip() for x in lines if x.startswith("-"))
+    added = " ".join(x[1:].strip() for x in lines if x.startswith("+"))
+    return re.sub(r"`", "'", removed), re.sub(r"`", "'", added)
+
+
+def _shown(old: str, new: str, candidate: Candidate) -> str:
+    what = f"`{new}`" if new else f"without `{old}`"
+    return f"{what} at line {candidate.line}"
+
+
+def size(patch: Patch) -> int:
+    """Lines that a patch adds and removes."""
+    return changed_lines(patch.diff)

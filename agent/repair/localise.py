@@ -1,0 +1,112 @@
+"""Which lines to doubt, from which assertions ran them and which of those failed."""
+
+import ast
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from agent.repair.unit import Knowledge
+
+
+def ochiai(parts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], float]:
+    """Suspicion of each line that a failed part ran, 0 to 1, the most suspicious at 1.
+
+    parts: assertions with `ok` and the `lines` they ran. Source: Abreu et al. 2007, "On the
+    accuracy of spectrum-based fault localization"; a line in the error's own trace gets more.
+    """
+    failed: Counter[tuple[str, int]] = Counter()
+    passed: Counter[tuple[str, int]] = Counter()
+    traced: Counter[tuple[str, int]] = Counter()
+    total = 0
+    for part in parts:
+        lines = {(str(path), int(line)) for path, line in part["lines"]}
+        if part["ok"]:
+            passed.update(lines)
+            continue
+        total += 1
+        failed.update(lines)
+        if part["where"]:
+            path, line = part["where"][-1]
+            traced[str(path), int(line)] += 1
+    if not total:
+        return {}
+    scores = {
+        line: count / math.sqrt(total * (count + passed[line])) for line, count in failed.items()
+    }
+    most = max(scores.values(), default=0.0)
+    if most <= 0:
+        return {}
+    scores = {line: score / most for line, score in scores.items()}
+    for line, count in traced.items():
+        scores[line] = min(1.0, scores.get(line, 0.0) + 0.25 * count / total)
+    return scores
+
+
+def knowledge(parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]) -> Knowledge:
+    """What the traced tests told, in the shape that the operators use."""
+    types: dict[tuple[str, str, str], set[str]] = {}
+    returns: dict[tuple[str, str], set[str]] = {}
+    attributes: dict[str, set[str]] = {}
+    literals: dict[object, None] = {}
+    symptoms: set[str] = set()
+    for part in parts:
+        for path, qualified, _, name, kinds in part.get("types", ()):
+            outermost = str(qualified).partition(".<locals>")[0]
+            types.setdefault((str(path), outermost, str(name)), set()).update(kinds)
+        for path, qualified, kinds in part.get("returns", ()):
+            returns.setdefault((str(path), str(qualified)), set()).update(kinds)
+        for kind, names in part.get("attributes", {}).items():
+            attributes.setdefault(str(kind).partition("[")[0], set()).update(names)
+        if part["ok"]:
+            continue
+        symptoms.add(str(part["kind"]))
+        if "NoneType" in str(part["said"]):
+            symptoms.add("NoneType")
+        for value in part.get("literals", ()):
+            if isinstance(value, int | float | str):
+                literals[value] = None
+    for value in _written_in(parts, sources):
+        literals.setdefault(value)
+    used = Counter(
+        node.attr
+        for path, text in sources.items()
+        if path.endswith(".py")
+        for node in _walked(text)
+        if isinstance(node, ast.Attribute)
+    )
+    return Knowledge(
+        suspicion=ochiai(parts),
+        types={key: frozenset(kinds) for key, kinds in types.items()},
+        returns={key: frozenset(kinds) for key, kinds in returns.items()},
+        attributes={kind: frozenset(names) for kind, names in attributes.items()},
+        used_attributes=frozenset(name for name, _ in used.most_common(60)),
+        literals=[v for v in literals if not isinstance(v, bool)][:40],
+        symptoms=frozenset(symptoms),
+    )
+
+
+def _written_in(
+    parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]
+) -> Iterable[int | float | str]:
+    """Numbers and texts in the assertions that failed."""
+    failed = {
+        (str(part["test"]).partition("::")[0], int(part["part"]))
+        for part in parts
+        if not part["ok"]
+    }
+    for path in sorted({path for path, _ in failed}):
+        for node in _walked(sources.get(path, b"")):
+            if isinstance(node, ast.Assert) and (path, node.lineno) in failed:
+                for inside in ast.walk(node):
+                    if isinstance(inside, ast.Constant) and isinstance(
+                        inside.value, int | float | str
+                    ):
+                        yield inside.value
+
+
+def _walked(source: bytes) -> list[ast.AST]:
+    try:
+        return list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return []

@@ -1,0 +1,261 @@
+"""Proves a patch by clean runs on clean trees: red before, green after, red again without it."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.repair.session import PROGRAM, VARIABLES, WORKER
+from agent.sandbox.job import Ended, Engine, Environment, Job, Limits, Outcome
+
+RED_RUNS = 3
+
+
+class ProofFailed(Exception):
+    """A clean run did not give what was promised; the text says which."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One clean run of tests in a sandbox of its own.
+
+    outcomes: by node id, (outcome, first line of the reason). result: SHA-256 of the outcomes.
+    log: SHA-256 of what was printed, without times and addresses.
+    """
+
+    name: str
+    tree: str
+    command: tuple[str, ...]
+    outcomes: Mapping[str, tuple[str, str]]
+    result: str
+    log: str
+    tier: str
+    environment: str
+
+    def passed(self, test: str) -> bool:
+        return self.outcomes.get(test, ("missing", ""))[0] in PASSING
+
+
+PASSING = frozenset({"passed", "skipped", "xfailed"})
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Red and green of one patch. The same inputs give the same proof, to the byte.
+
+    base, patched: SHA-256 of the trees. red: the failing tests with the reason each gave, three
+    times the same. repaired: tests that failed and pass. kept: how many passed before and after.
+    still_failing: failed before and after, and were not to be repaired.
+    """
+
+    base: str
+    patched: str
+    environment: str
+    tier: str
+    red: Mapping[str, str]
+    runs: tuple[Run, ...]
+    kept: int
+    still_failing: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What is signed as evidence: digests, commands, verdicts; no time, no log."""
+        return {
+            "base_digest": self.base,
+            "patched_digest": self.patched,
+            "environment_digest": self.environment,
+            "tier": self.tier,
+            "red": dict(sorted(self.red.items())),
+            "runs": [
+                {
+                    "name": run.name,
+                    "tree": run.tree,
+                    "command": list(run.command),
+                    "passed": sum(run.passed(test) for test in run.outcomes),
+                    "failed": sum(not run.passed(test) for test in run.outcomes),
+                    "result_digest": run.result,
+                    "log_digest": run.log,
+                }
+                for run in self.runs
+            ],
+            "kept_passing": self.kept,
+            "still_failing": list(self.still_failing),
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        return _sha(json.dumps(self.as_json(), sort_keys=True, separators=(",", ":")).encode())
+
+
+def tree_digest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over the sorted paths and the SHA-256 of each content."""
+    lines = [f"{_sha(content)}  {path}\n" for path, content in sorted(files.items())]
+    return _sha("".join(lines).encode("utf-8", "surrogateescape"))
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run that is asked for. files: what differs from the tree. tests: none named means all."""
+
+    name: str
+    tests: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def clean_runs(
+    engine: Engine,
+    tree: Mapping[str, bytes],
+    orders: Sequence[Order],
+    *,
+    environment: Environment | None,
+    limit: float,
+    wall: float,
+) -> list[Run]:
+    """Run tests in one new sandbox, each run in a process of its own on a tree laid anew.
+
+    limit: seconds of processor for each test. wall: seconds for everything. Raises ProofFailed
+    when the sandbox does not end by itself or a run leaves no result.
+    """
+    runs = [
+        {
+            "name": order.name,
+            "tests": list(order.tests),
+            "limit": limit,
+            "files": {p: base64.b64encode(text).decode() for p, text in order.files.items()},
+        }
+        for order in orders
+    ]
+    command = ("python", PROGRAM, "suites")
+    outcome = engine.run(
+        Job(
+            command=command,
+            files=tree,
+            inputs={"worker.py": WORKER.read_bytes(), "runs.json": json.dumps(runs).encode()},
+            environment=environment,
+            variables=VARIABLES,
+            limits=Limits(wall_s=wall),
+        )
+    )
+    if outcome.ended != Ended.EXITED:
+        raise ProofFailed(f"{orders[0].name}: the run ended as {outcome.ended}")
+    told: dict[str, dict[str, Any]] = {}
+    try:
+        for line in outcome.stdout.splitlines():
+            got = json.loads(line)
+            told.setdefault(str(got["name"]), got)
+        return [
+            _run(
+                order, told[order.name], {**tree, **order.files}, outcome, (*command, *order.tests)
+            )
+            for order in orders
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        said = outcome.stderr.decode("utf-8", "replace")[-300:]
+        raise ProofFailed(f"a clean run left no result; {said}") from fault
+
+
+def _run(
+    order: Order,
+    told: Mapping[str, Any],
+    tree: Mapping[str, bytes],
+    outcome: Outcome,
+    command: tuple[str, ...],
+) -> Run:
+    outcomes = {
+        str(test): (str(got["outcome"]), str(got["reason"]))
+        for test, got in sorted(told["tests"].items())
+    }
+    return Run(
+        name=order.name,
+        tree=tree_digest(tree),
+        command=command,
+        outcomes=outcomes,
+        result=_sha(json.dumps(outcomes, sort_keys=True).encode()),
+        log=_sha(steady_log(str(told["log"]).encode("utf-8", "replace"))),
+        tier=outcome.tier,
+        environment=outcome.environment_digest,
+    )
+
+
+def steady_log(log: bytes) -> bytes:
+    """What was printed, without what differs from run to run: times and addresses in memory."""
+    log = re.sub(rb"\b(in )?\d+\.\d+ ?s(econds)?\b", b"0 s", log)
+    return re.sub(rb"0x[0-9a-fA-F]+", b"0x0", log)
+
+
+class Prover:
+    """Keeps the runs on the base, which every patch of one task shares."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        base: Mapping[str, bytes],
+        red: Sequence[str],
+        *,
+        environment: Environment | None,
+        limit: float,
+        wall: float,
+    ) -> None:
+        self._engine = engine
+        self._base = base
+        self._red = list(red)
+        self._environment = environment
+        self._limit = limit
+        self._wall = wall
+        self._before: tuple[list[Run], Run] | None = None
+
+    def _runs(self, tree: Mapping[str, bytes], orders: Sequence[Order]) -> list[Run]:
+        return clean_runs(
+            self._engine, tree, orders, environment=self._environment, limit=self._limit,
+            wall=self._wall,
+        )  # fmt: skip
+
+    def before(self) -> tuple[list[Run], Run]:
+        """Three runs of the red tests and one of all tests, on the base.
+
+        Raises ProofFailed when a red test passes, or when two runs differ.
+        """
+        if self._before is None:
+            orders = [Order(f"red {n + 1}", self._red) for n in range(RED_RUNS)]
+            *reds, every = self._runs(self._base, [*orders, Order("all before")])
+            for run in reds:
+                if passing := [test for test in self._red if run.passed(test)]:
+                    raise ProofFailed(f"{run.name}: passes already: {', '.join(passing[:3])}")
+            if len({run.result for run in reds}) != 1:
+                raise ProofFailed("the failing tests do not fail the same way each time")
+            self._before = reds, every
+        return self._before
+
+    def prove(self, patched: Mapping[str, bytes]) -> Proof:
+        """Raises ProofFailed unless the patch repairs every red test and breaks none."""
+        reds, before = self.before()
+        own = {path: text for path, text in self._base.items() if patched.get(path) != text}
+        after, reverted = self._runs(
+            patched, [Order("all after"), Order("taken back", self._red, own)]
+        )
+        if failing := [test for test in self._red if not after.passed(test)]:
+            raise ProofFailed(f"still fails: {', '.join(failing[:3])}")
+        broken = [
+            test for test in before.outcomes if before.passed(test) and not after.passed(test)
+        ]
+        if broken:
+            raise ProofFailed(f"passed before and fails now: {', '.join(broken[:3])}")
+        if reverted.tree != before.tree or reverted.result != reds[0].result:
+            raise ProofFailed("without the patch the tests do not fail as before")
+        return Proof(
+            base=before.tree,
+            patched=after.tree,
+            environment=after.environment,
+            tier=after.tier,
+            red={test: reds[0].outcomes[test][1] for test in self._red},
+            runs=(*reds, before, after, reverted),
+            kept=sum(before.passed(t) and after.passed(t) for t in before.outcomes),
+            still_failing=tuple(sorted(t for t in after.outcomes if not after.passed(t))),
+        )
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,263 @@
+"""Tries candidates in the order of their cost until some pass every test, or the time is up."""
+
+import ast
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from agent.repair.edits import Edit, apply, changed_lines, unified
+from agent.repair.operators import OPERATORS, SUSPICION, Candidate, candidates
+from agent.repair.session import Attempt, Session
+from agent.repair.unit import Knowledge, Unit, units
+
+BATCH = 32  # candidates tried in one fork
+TIERS = (0.02, 0.2, 2.0, 30.0)  # seconds of processor for the tests of one candidate
+CHANGED_LINES = 300  # more is not a repair but a rewrite
+ENOUGH = 60  # patches that pass everything
+MARGIN = 1.7  # how much dearer than the best patch others may be to be looked at
+PARTIAL = 40  # candidates that got further than the base, kept to be combined
+SIMPLE = 1_500  # candidates that those are combined with
+CHEAPEST = min(operator.prior for operator in OPERATORS) - 1.0
+
+
+@dataclass
+class Found:
+    """What a search gave. seconds to the first and in all are of the search alone."""
+
+    passing: list[tuple[Candidate, float]] = field(default_factory=list)
+    tried: int = 0
+    timed_out: int = 0
+    seconds: float = 0.0
+    first_after: float | None = None
+    exhausted: bool = False
+
+
+class Pool:
+    """Hands out candidates, cheapest first; a function's are made when its turn comes."""
+
+    def __init__(self, sources: Mapping[str, bytes], known: Knowledge) -> None:
+        self._numbers = itertools.count()
+        self._heap: list[tuple[float, int, Candidate | Unit]] = []
+        self.made = 0
+        doubted: dict[str, set[int]] = {}
+        for (path, line), suspicion in known.suspicion.items():
+            if suspicion > 0:
+                doubted.setdefault(path, set()).add(line)
+        for path, lines in sorted(doubted.items()):
+            for unit in units(path, sources[path], known):
+                inside = [
+                    known.suspicion[path, line]
+                    for line in lines
+                    if unit.node.lineno <= line <= (unit.node.end_lineno or line)
+                ]
+                if inside:
+                    floor = CHEAPEST + SUSPICION * (1 - max(inside))
+                    self.add(floor, unit)
+
+    def add(self, cost: float, thing: Candidate | Unit) -> None:
+        heapq.heappush(self._heap, (cost, next(self._numbers), thing))
+
+    def __iter__(self) -> Iterator[Candidate]:
+        while self._heap:
+            _, _, thing = heapq.heappop(self._heap)
+            if isinstance(thing, Unit):
+                for candidate in candidates(thing):
+                    self.add(candidate.cost, candidate)
+                    self.made += 1
+            else:
+                yield thing
+
+
+class Search:
+    """One search in one session."""
+
+    def __init__(
+        self,
+        session: Session,
+        sources: Mapping[str, bytes],
+        known: Knowledge,
+        *,
+        red: Sequence[str],
+        all_tests: Sequence[str],
+        quick: Sequence[str],
+        test_limit: float,
+        candidate_limit: float,
+        until: float,
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        """quick: tests that pass and take little, tried after the red ones.
+
+        test_limit, candidate_limit: seconds of processor for one test, and for the red and quick
+        tests of one candidate. until: monotonic.
+        """
+        self._session = session
+        self._sources = sources
+        self._known = known
+        self._red = list(red)
+        self._tests = [*red, *quick]
+        self._all = list(all_tests)
+        self._test_limit = test_limit
+        self._candidate_limit = candidate_limit
+        self._until = until
+        self._on_progress = on_progress
+        self._found = Found()
+        self._partial: list[tuple[tuple[int, int], Candidate]] = []
+        self._late: list[tuple[int, int, float, int, Candidate]] = []
+        self._seen: set[tuple[Edit, ...]] = set()
+        self._simple: list[Candidate] = []
+        self._stop_cost = float("inf")
+
+    def run(self) -> Found:
+        """Search until enough was found, nothing is left, or the time is up."""
+        began = monotonic()
+        waiting: list[list[tuple[Candidate, int]]] = []
+        stream = self._stream()
+        ended = False
+        while True:
+            while len(waiting) < 2 and not ended and not self._over(began):
+                batch = list(itertools.islice(stream, BATCH))
+                if not batch:
+                    ended = not waiting
+                    break
+                numbered = [(n, c, self._limit(tier)) for n, (c, tier) in enumerate(batch)]
+                self._session.ask_to_try(numbered, self._tests)
+                waiting.append(batch)
+            if not waiting:
+                break
+            batch = waiting.pop(0)
+            passed = [
+                (candidate, attempt)
+                for attempt in self._session.attempts()
+                for candidate, tier in [batch[attempt.id]]
+                if self._passed(candidate, tier, attempt)
+            ]
+            if waiting and passed:
+                # The next batch's answers come before those about what passed.
+                later = waiting.pop(0)
+                passed += [
+                    (candidate, attempt)
+                    for attempt in self._session.attempts()
+                    for candidate, tier in [later[attempt.id]]
+                    if self._passed(candidate, tier, attempt)
+                ]
+            for candidate, attempt in passed:
+                self._confirm(candidate, attempt, began)
+            self._found.seconds = monotonic() - began
+            self._on_progress(self._found.tried, len(self._found.passing))
+        self._found.exhausted = ended
+        return self._found
+
+    def _over(self, began: float) -> bool:
+        now = monotonic()
+        if now >= self._until or len(self._found.passing) >= ENOUGH:
+            return True
+        if self._found.first_after is None:
+            return False
+        return now - began > 2 * self._found.first_after + 4
+
+    def _limit(self, tier: int) -> float:
+        return max(TIERS[tier], (1 + 3 * tier) * self._candidate_limit)
+
+    def _stream(self) -> Iterator[tuple[Candidate, int]]:
+        """Candidates with the tier of their limit: single changes, then late ones and pairs."""
+        since = 0
+        for candidate in Pool(self._sources, self._known):
+            if candidate.cost > self._stop_cost:
+                return
+            if self._acceptable(candidate):
+                if len(self._simple) < SIMPLE:
+                    self._simple.append(candidate)
+                yield candidate, 0
+            # What ran out of time gets more of it, one for every sixty others.
+            since += 1
+            if since >= 60 and self._late and self._late[0][0] == 0:
+                since = 0
+                yield self._next_late()
+        while self._late:
+            yield self._next_late()
+        if not self._found.passing:
+            yield from self._pairs()
+            while self._late:
+                yield self._next_late()
+
+    def _next_late(self) -> tuple[Candidate, int]:
+        tier, _, _, _, candidate = heapq.heappop(self._late)
+        return candidate, tier + 1
+
+    def _pairs(self) -> Iterator[tuple[Candidate, int]]:
+        """Changes that got further than the base, each with another change."""
+        best = sorted(self._partial, key=lambda one: (tuple(-p for p in one[0]), one[1].cost))
+        heap: list[tuple[float, int, Candidate]] = []
+        numbers = itertools.count()
+        for order, (_, first) in enumerate(best[:PARTIAL]):
+            for second in self._simple:
+                if _apart(first, second):
+                    both = replace(
+                        first,
+                        edits=tuple(sorted(first.edits + second.edits)),
+                        operator=f"{first.operator}, and {second.operator}",
+                        cost=first.cost + second.cost,
+                        flags="".join(sorted(set(first.flags + second.flags))),
+                    )
+                    heap.append((second.cost + 0.05 * order, next(numbers), both))
+        heapq.heapify(heap)
+        while heap:
+            _, _, both = heapq.heappop(heap)
+            if both.cost > self._stop_cost:
+                continue
+            if self._acceptable(both):
+                yield both, 0
+
+    def _acceptable(self, candidate: Candidate) -> bool:
+        if candidate.edits in self._seen:
+            return False
+        self._seen.add(candidate.edits)
+        return all(len(edit.text) < 4_000 for edit in candidate.edits)
+
+    def _passed(self, candidate: Candidate, tier: int, attempt: Attempt) -> bool:
+        self._found.tried += 1
+        if attempt.status == "timeout":
+            self._found.timed_out += 1
+            # An endless loop passes nothing; only what got somewhere is waited for longer.
+            if tier == 0 or (attempt.passed and tier + 1 < len(TIERS)):
+                late = (tier, -attempt.passed, candidate.cost, self._found.tried, candidate)
+                heapq.heappush(self._late, late)
+        elif attempt.status == "failed" and (attempt.passed or attempt.line):
+            self._partial.append(((attempt.passed, attempt.line), candidate))
+            if len(self._partial) > 20 * PARTIAL:
+                self._partial.sort(key=lambda one: (tuple(-p for p in one[0]), one[1].cost))
+                del self._partial[PARTIAL:]
+        return attempt.status == "passed"
+
+    def _confirm(self, candidate: Candidate, attempt: Attempt, began: float) -> None:
+        changed = apply(self._sources, candidate.edits)
+        if changed_lines(unified(self._sources, changed)) > CHANGED_LINES:
+            return
+        if not _parses(changed, candidate):
+            return
+        outcomes = self._session.confirm(candidate, self._all, self._test_limit)
+        if any(not outcomes.get(test, {}).get("ok") for test in self._all):
+            return
+        if self._found.first_after is None:
+            self._found.first_after = monotonic() - began
+        self._found.passing.append((candidate, attempt.ms))
+        self._stop_cost = min(self._stop_cost, candidate.cost + MARGIN)
+
+
+def _apart(one: Candidate, other: Candidate) -> bool:
+    return all(
+        a.path != b.path or a.end < b.start or b.end < a.start
+        for a in one.edits
+        for b in other.edits
+    )
+
+
+def _parses(changed: Mapping[str, bytes], candidate: Candidate) -> bool:
+    try:
+        for edit in candidate.edits:
+            ast.parse(changed[edit.path])
+    except (SyntaxError, ValueError):
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""Talks with the program inside the sandbox; whatever it says is a hint."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.repair.operators import Candidate
+from agent.sandbox.job import Engine, Environment, Job, Limits
+
+WORKER = Path(__file__).with_name("worker.py")
+PROGRAM = "/job/worker.py"
+# Sets have the same order in every run.
+VARIABLES = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class SessionLost(Exception):
+    """The program inside the sandbox ended, or said what no such program says."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one candidate.
+
+    status: passed, failed, timeout, syntax, unswappable, died. passed: tests passed before the
+    first that failed, in the order asked for. line: of the failed assertion. ms: milliseconds.
+    """
+
+    id: int
+    status: str
+    passed: int
+    kind: str
+    line: int
+    test: str
+    said: str
+    ms: float
+
+
+class Session:
+    """A sandbox with the tests collected; a context manager that ends it."""
+
+    def __init__(
+        self, engine: Engine, sources: Mapping[str, bytes], *, environment: Environment | None,
+        seconds: float,
+    ) -> None:  # fmt: skip
+        job = Job(
+            command=("python", PROGRAM, "serve"),
+            files=sources,
+            inputs={"worker.py": WORKER.read_bytes()},
+            environment=environment,
+            variables=VARIABLES,
+            limits=Limits(wall_s=seconds, output_bytes=32_000_000),
+        )
+        self._session = engine.open(job)
+        self._asked = 0  # questions that wait for their answer
+
+    def __enter__(self) -> Self:
+        self._session.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session.__exit__(kind, fault, trace)
+
+    def hello(self) -> tuple[list[str], list[dict[str, str]]]:
+        """Node ids of the tests, and what could not be collected."""
+        told = self._heard()
+        return _texts(told.get("tests")), list(told.get("uncollected") or [])
+
+    def ask(self, frame: Mapping[str, object]) -> None:
+        """Send a question; the answers come in the order of the questions."""
+        try:
+            self._session.stdin.write(json.dumps(frame).encode() + b"\n")
+            self._session.stdin.flush()
+        except OSError as fault:
+            raise SessionLost("the sandbox has ended") from fault
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Answers to the oldest question, the closing one last."""
+        while True:
+            told = self._heard()
+            yield told
+            if told.get("done"):
+                return
+
+    def baseline(self, tests: Sequence[str], limit: float) -> dict[str, dict[str, Any]]:
+        """Every test on the code as it is: ok, kind of error, what was said, milliseconds."""
+        self.ask({"do": "baseline", "tests": list(tests), "limit": limit})
+        return {str(told["test"]): told for told in self.answers() if "test" in told}
+
+    def probe(
+        self, tests: Sequence[str], files: Sequence[str], limit: float
+    ) -> list[dict[str, Any]]:
+        self.ask({"do": "probe", "tests": list(tests), "files": list(files), "limit": limit})
+        return [told for told in self.answers() if "part" in told]
+
+    def steady(self, tests: Sequence[str], limit: float) -> list[str]:
+        """Those of the tests that pass again and again, whatever ran before them."""
+        self.ask({"do": "steady", "tests": list(tests), "limit": limit})
+        return [test for told in self.answers() for test in _texts(told.get("steady"))]
+
+    def ask_to_try(
+        self, batch: Sequence[tuple[int, Candidate, float]], tests: Sequence[str]
+    ) -> None:
+        candidates = [{**as_sent(c, number), "limit": limit} for number, c, limit in batch]
+        self.ask({"do": "try", "tests": list(tests), "candidates": candidates})
+
+    def attempts(self) -> list[Attempt]:
+        """What came of the oldest batch that was asked for."""
+        return [_attempt(told) for told in self.answers() if "id" in told]
+
+    def confirm(
+        self, candidate: Candidate, tests: Sequence[str], limit: float
+    ) -> dict[str, dict[str, Any]]:
+        """Outcomes in a fresh fork, until the first test that fails."""
+        sent = as_sent(candidate, 0)
+        self.ask({"do": "confirm", "candidate": sent, "tests": list(tests), "limit": limit})
+        return {str(told["test"]): told for told in self.answers() if "test" in told}
+
+    def behave(
+        self, candidates: Sequence[Candidate], limit: float
+    ) -> tuple[dict[int, list[list[str]]], list[str]]:
+        """Answers of each candidate (-1: the code as it is) on made inputs, and those inputs."""
+        sent = [as_sent(c, number) for number, c in enumerate(candidates)]
+        self.ask({"do": "behave", "candidates": sent, "limit": limit})
+        found: dict[int, list[list[str]]] = {}
+        inputs: list[str] = []
+        for told in self.answers():
+            if "answers" in told:
+                found[int(told["id"])] = [[str(part) for part in a] for a in told["answers"]]
+            elif "inputs" in told:
+                inputs = _texts(told["inputs"])
+        return found, inputs
+
+    def _heard(self) -> dict[str, Any]:
+        line = self._session.stdout.readline()
+        if not line:
+            raise SessionLost("the sandbox has ended")
+        try:
+            told = json.loads(line)
+        except ValueError as fault:
+            raise SessionLost("the sandbox said something else") from fault
+        if not isinstance(told, dict):
+            raise SessionLost("the sandbox said something else")
+        return told
+
+
+def as_sent(candidate: Candidate, number: int) -> dict[str, object]:
+    return {"id": number, "edits": [[e.path, e.start, e.end, e.text] for e in candidate.edits]}
+
+
+def _attempt(told: dict[str, Any]) -> Attempt:
+    ms = told.get("ms", 0.0)
+    return Attempt(
+        int(told["id"]), str(told["status"]), int(told.get("passed", 0)), str(told.get("kind", "")),
+        int(told.get("line", 0)), str(told.get("test", "")), str(told.get("said", "")),
+        float(ms) if isinstance(ms, int | float) and math.isfinite(ms) else 0.0,
+    )  # fmt: skip
+
+
+def _texts(told: object) -> list[str]:
+    return [str(one) for one in told] if isinstance(told, list) else []

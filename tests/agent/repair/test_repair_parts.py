@@ -1,0 +1,148 @@
+"""Edits, operators, suspicion and ranking, without a sandbox."""
+
+import pytest
+
+from agent.repair import evaluation, is_test_file
+from agent.repair.edits import Edit, apply, changed_lines, unified
+from agent.repair.localise import ochiai
+from agent.repair.operators import Candidate, candidates
+from agent.repair.ranking import ranked
+from agent.repair.unit import Knowledge, units
+
+INT, LIST, TEXT = frozenset({"int"}), frozenset({"list[int]"}), frozenset({"str"})
+
+
+def changes(source: str, types: dict[str, frozenset[str]] | None = None) -> dict[str, Candidate]:
+    """Candidates for the one function of a source, by the source that they give."""
+    path, text = "a.py", source.encode()
+    lines = {(path, n): 1.0 for n in range(1, 40)}
+    (unit,) = units(path, text, Knowledge(lines))
+    named = {(path, unit.qualified, name): kinds for name, kinds in (types or {}).items()}
+    (unit,) = units(path, text, Knowledge(lines, types=named))
+    found: dict[str, Candidate] = {}
+    for candidate in candidates(unit):
+        found.setdefault(apply({path: text}, candidate.edits)[path].decode(), candidate)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "types"),
+    [
+        ("return a < b", "return a <= b", {}),
+        ("return a - b", "return b - a", {}),
+        ("return f(a, b)", "return f(b, a)", {}),
+        ("return a[b]", "return a[b + 1]", {"a": LIST, "b": INT}),
+        ("return a + b", "return a", {}),
+        ("return (a + b) * 2", "return (a - b) * 2", {}),
+        ("a *= b\n    return a", "a += b\n    return a", {}),
+        ("return any(a)", "return all(a)", {}),
+        ("return a", "return a[b:]", {"a": LIST, "b": INT}),
+        ("return a", "return max(0, a)", {"a": INT}),
+        ("return [a]", "return [a, b]", {}),
+        ("return a", "return abs(a)", {"a": INT}),
+        ("if a:\n        return b", "if not a:\n        return b", {}),
+        ("if a < 0:\n        return b", "if a < 0 or not b:\n        return b", {"b": LIST}),
+        ("return a == 0", "return a <= 1", {}),
+        ("return 'x' + a", "return a + 'x'", {"a": TEXT}),
+        ("a.update(b)", "a = b", {}),
+        ("for x in b:\n        pass", "for x in b:\n        a.append(x)\n        pass",
+         {"a": LIST, "b": LIST, "x": INT}),
+        ("for x in b:\n        a += x\n        return a",
+         "for x in b:\n        a += x\n    return a", {}),
+    ],
+)  # fmt: skip
+def test_the_operators_know_the_usual_slips(old, new, types):
+    head = "def g(a, b):\n    "
+
+    assert f"{head}{new}\n" in changes(f"{head}{old}\n", types)
+
+
+def test_a_change_keeps_comments_and_meaning_by_brackets():
+    made = changes("def g(a, b):\n    return 2 * (a)  # twice\n", {"a": INT, "b": INT})
+
+    assert "def g(a, b):\n    return 2 * (a - b)  # twice\n" in made
+    assert "def g(a, b):\n    return 2 * a - b  # twice\n" not in made
+
+
+def test_what_types_rule_out_is_not_tried():
+    made = changes("def g(a, b):\n    return len(a)\n", {"a": LIST, "b": INT})
+    names = {c.cost for text, c in made.items() if "return len(b)" in text}
+    fitting = changes("def g(a, b):\n    return len(a)\n", {"a": LIST, "b": LIST})
+
+    assert min(names) > min(c.cost for text, c in fitting.items() if "return len(b)" in text)
+
+
+def test_a_doubted_line_comes_before_one_that_is_not():
+    text = b"def g(a):\n    b = a + 1\n    return b + 1\n"
+    (unit,) = units("a.py", text, Knowledge({("a.py", 3): 1.0, ("a.py", 2): 0.2}))
+
+    lines = [c.line for c in candidates(unit) if c.operator == "another arithmetic operator"]
+
+    assert lines[0] == 3
+    assert lines[-1] == 2
+
+
+def test_lines_that_only_failing_assertions_run_are_doubted_most():
+    parts = [
+        {"ok": True, "lines": [["a.py", 1], ["a.py", 2]], "where": []},
+        {"ok": False, "lines": [["a.py", 1], ["a.py", 3]], "where": []},
+    ]
+
+    found = ochiai(parts)
+
+    assert found["a.py", 3] == 1.0
+    assert found["a.py", 1] == pytest.approx(0.7071, abs=1e-3)
+    assert ("a.py", 2) not in found
+
+
+def candidate(cost: float, flags: str = "", line: int = 1) -> Candidate:
+    return Candidate((Edit("a.py", int(cost * 100), 300, ""),), "o", cost, line, "g", flags)
+
+
+def test_patches_that_answer_alike_are_one_cluster_and_strange_ones_come_later():
+    answers = {
+        -1: [["int:0", "0"], ["int:1", "1"]],
+        0: [["raise TypeError", ""], ["int:1", "1"]],
+        1: [["int:5", "5"], ["int:1", "1"]],
+        2: [["int:5", "5"], ["int:1", "1"]],
+    }
+
+    order = ranked([candidate(1.0), candidate(1.3), candidate(1.4, line=2)], answers, [1, 1, 1])
+
+    assert [one.candidate.cost for one in order] == [1.3, 1.4, 1.0]
+    assert [one.cluster for one in order] == [0, 0, 1]
+    assert order[0].probability > order[2].probability
+
+
+def test_a_deletion_ranks_behind_a_change_of_the_same_cost():
+    order = ranked([candidate(1.0, "d"), candidate(1.1)], {}, [1, 1])
+
+    assert [one.candidate.flags for one in order] == ["", "d"]
+
+
+def test_a_diff_can_be_read_and_counted():
+    before = {"a.py": b"one\ntwo", "b.py": b"same\n"}
+
+    diff = unified(before, apply(before, [Edit("a.py", 4, 7, "three")]))
+
+    assert diff.startswith("diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n")
+    assert "-two\n\\ No newline at end of file\n+three\n\\ No newline at end of file\n" in diff
+    assert changed_lines(diff) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("tests/data.json", True), ("test_a.py", True), ("pkg/a_test.py", True),
+        ("conftest.py", True), ("pkg/a.py", False), ("contest.py", False), ("latest.py", False),
+    ],
+)  # fmt: skip
+def test_files_of_tests_are_known(path, is_one):
+    assert is_test_file(path) is is_one
+
+
+def test_a_case_that_lacks_its_hidden_tests_is_refused(tmp_path):
+    (tmp_path / "case.json").write_text('{"red": null, "hidden": "hidden"}')
+
+    with pytest.raises(evaluation.BadCase, match="no hidden tests"):
+        evaluation.read(tmp_path)
