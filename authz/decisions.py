@@ -150,7 +150,7 @@ def note(by: Actor, on: Thing, decision: Decision) -> None:
 def refuse(by: Actor, on: Thing, decision: Decision) -> None:
     """Record a denial, then raise it. Called outside of any transaction, so that it stays."""
     onrecord.decided(by, on, decision)
-    ledger.record(
+    record_id = ledger.record(
         f"{decision.permission}.denied",
         by=by,
         on=on,
@@ -158,7 +158,13 @@ def refuse(by: Actor, on: Thing, decision: Decision) -> None:
         outcome="denied",
         policy=decision.policy,
     )
-    raise Denied(decision.permission, decision.reasons)
+    raise Denied(
+        decision.permission,
+        decision.reasons,
+        record_id=record_id,
+        on=on,
+        explanation=decision.explanation,
+    )
 
 
 def visible[M: Model](

@@ -1,16 +1,35 @@
 """Refusals of this floor."""
 
+from typing import Any
+from uuid import UUID
+
+from authz.graph import Explanation
 from authz.permissions import Permission
 from tenants.errors import Refused
 
 
 class Denied(Refused):
-    """The actor may not do this."""
+    """The actor may not do this.
 
-    def __init__(self, permission: Permission, reasons: list[str]) -> None:
+    record_id: of the ledger's entry that says so. on, explanation: what it was about, and what
+    roles, teams and shares said, for whoever looks for somebody who can help.
+    """
+
+    def __init__(
+        self,
+        permission: Permission,
+        reasons: list[str],
+        *,
+        record_id: UUID | None = None,
+        on: Any = None,
+        explanation: Explanation | None = None,
+    ) -> None:
         super().__init__("; ".join(reasons))
         self.permission = permission
         self.reasons = reasons
+        self.record_id = record_id
+        self.on = on
+        self.explanation = explanation
 
 
 class NotRecorded(Exception):

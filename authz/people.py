@@ -171,7 +171,7 @@ def end_membership(user: User, facts: Facts) -> bool:
     facts["tokens_revoked"] = user.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
     user.identities.all().delete()
     user.invitations.all().delete()
-    return ended > 0
+    return bool(ended)
 
 
 def check_person(email: str, name: str, roles: list[Role]) -> None:

@@ -139,6 +139,20 @@ def subjects_with(held: str, on: Ref, type: str = "user") -> set[UUID]:
     return _answered(from_graph, lambda: from_graph(*_load()[:2]))
 
 
+def ask[A](question: Callable[[Graph, float], A]) -> A:
+    """The answer to several questions at once, all of one moment: it is given the graph and the
+    time. It must not change the graph, and be quick: others wait for it."""
+    return _answered(question, lambda: question(*_load()[:2]))
+
+
+def graph_of_ones_own() -> tuple[Graph, float]:
+    """Everything of the pinned tenant, to change and ask again, with the time.
+
+    Read from PostgreSQL each time; nobody else sees what is changed in it.
+    """
+    return _load()[:2]
+
+
 def objects_with(subject: Ref, held: str, type: str) -> list[UUID]:
     """Ids of every object of a type that the subject holds it on, in no order."""
     return _objects_with_each(subject, [(held, type)])[0]

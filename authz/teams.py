@@ -1,7 +1,7 @@
 """Teams, and what is shared with people and teams besides what their roles let them see."""
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -36,7 +36,7 @@ _CONTAINS = """
 class Shared(Protocol):
     """A project or a task."""
 
-    _meta: Any
+    _meta: ClassVar[Any]
 
     @property
     def pk(self) -> UUID: ...

@@ -6,6 +6,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.shortcuts import get_object_or_404
 
 from authz.decisions import may, require, visible
+from authz.errors import BadRequest
 from authz.models import Grant
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -55,6 +56,21 @@ def project_seen_by(actor: Actor, project_id: UUID | None) -> Project | None:
     if project_id is None:
         return None
     return get_object_or_404(projects_seen_by(actor), pk=project_id)
+
+
+def member_by_email(email: str) -> User:
+    """The active person with that address, for those who may give them something.
+
+    Raises BadRequest: for a typed address, the same for a stranger and for somebody who left.
+    """
+    found = User.objects.filter(
+        email=email.strip().lower(),
+        kind=User.Kind.HUMAN,
+        membership__state=Membership.State.ACTIVE,
+    ).first()
+    if found is None:
+        raise BadRequest({"email": f"nobody here has the address {email.strip()}"})
+    return found
 
 
 def tenant_admins() -> QuerySet[User]:

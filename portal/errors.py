@@ -1,15 +1,19 @@
 """Domain error to HTTP status: the only place that knows both."""
 
+from typing import Any
+
 import structlog
 from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from agent.forge import ForgeRefused, ForgeUnavailable
+from authz import access, relations
 from authz.errors import BadRequest, Conflict, Denied, NotRecorded
 from evidence.store import Damaged, Missing
 from portal.limits import TooMany
 from tenants.errors import Refused
+from tenants.models import User
 from tenants.scope import Scope
 
 log = structlog.get_logger(__name__)
@@ -59,10 +63,40 @@ def problem(request: HttpRequest, error: Exception) -> HttpResponse | None:
     if isinstance(error, NotRecorded):
         log.error("a decision cannot be recorded", error=detail)
         detail = HELP[503]
+    if isinstance(error, Denied):
+        return _denied(request, error, status, headline)
     response = _answer(request, status, headline, detail, getattr(error, "errors", None))
     if isinstance(error, TooMany):
         response["Retry-After"] = str(error.seconds)
     return response
+
+
+def _denied(request: HttpRequest, error: Denied, status: int, headline: str) -> HttpResponse:
+    """Why not, under which id that is on record, who can help."""
+    helpers = _helpers(request, error)
+    record = str(error.record_id or "")
+    if request.path.startswith("/api/"):
+        more = {
+            "permission": error.permission.value,
+            "decision": record,
+            "help": [{"id": str(one.pk), "name": one.name} for one in helpers],
+        }
+        return problem_json(request, status, headline, str(error), more=more)
+    return page(request, status, headline, str(error), helpers=helpers, record=record)
+
+
+def _helpers(request: HttpRequest, error: Denied) -> list[User]:
+    actor = getattr(request, "actor", None)
+    if actor is None or actor.user_id is None or error.on is None:
+        return []
+    on = relations.object_of(error.on)
+    said = error.explanation
+    if said is None:
+        # Refused before roles were asked: as whoever asked for it, or for a token's narrow scope.
+        said = relations.explain(relations.person(actor.user_id), error.permission, on)
+        if said.allowed:
+            return []
+    return access.who_can_help(error.permission, said, on, actor.user_id)
 
 
 def _answer(
@@ -74,10 +108,15 @@ def _answer(
 
 
 def problem_json(
-    request: HttpRequest, status: int, title: str, detail: str, errors: object = None
+    request: HttpRequest,
+    status: int,
+    title: str,
+    detail: str,
+    errors: object = None,
+    more: dict[str, Any] | None = None,
 ) -> JsonResponse:
-    """An RFC 9457 problem document."""
-    body = {
+    """An RFC 9457 problem document. more: members of this kind of problem."""
+    body: dict[str, Any] = {
         "type": "about:blank",
         "title": title,
         "status": status,
@@ -86,10 +125,13 @@ def problem_json(
     }
     if errors:
         body["errors"] = errors
+    body |= more or {}
     return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
-def page(request: HttpRequest, status: int, headline: str, detail: str) -> HttpResponse:
+def page(
+    request: HttpRequest, status: int, headline: str, detail: str, **more: Any
+) -> HttpResponse:
     """An error page: what happened, what was kept, what to do, under which number it is logged."""
     context = {
         "status": status,
@@ -97,6 +139,7 @@ def page(request: HttpRequest, status: int, headline: str, detail: str) -> HttpR
         "detail": detail,
         "help": HELP.get(status, ""),
         "request_id": getattr(request, "id", ""),
+        **more,
     }
     return render(request, "errors/problem.html", context, status=status)
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from portal.api import api
 from portal.pages import (
+    access,
     account,
     directory,
     emergencies,
@@ -14,11 +15,14 @@ from portal.pages import (
     packs,
     people,
     policies,
+    projects,
     proposals,
     recommendations,
     sessions,
     settings_overview,
+    sharing,
     signin_setup,
+    teams,
     tokens,
 )
 from portal.scim import doors as scim
@@ -55,6 +59,25 @@ urlpatterns = [
     path("packs/<uuid:pack_id>/", packs.detail, name="pack"),
     path("packs/<uuid:pack_id>/download/", packs.download, name="pack-download"),
     path("people/", people.listing, name="people"),
+    path("people/<uuid:user_id>/access/", access.of_person, name="person-access"),
+    path("people/teams/", teams.listing, name="teams"),
+    path("people/teams/<uuid:team_id>/", teams.detail, name="team"),
+    path("people/teams/<uuid:team_id>/add/", teams.add, name="team-add"),
+    path("people/teams/<uuid:team_id>/remove/", teams.remove, name="team-remove"),
+    path(
+        "people/teams/<uuid:team_id>/members/<uuid:member_id>/take-out/",
+        teams.take_out,
+        name="team-take-out",
+    ),
+    path("people/projects/", projects.listing, name="projects"),
+    path("people/projects/<uuid:project_id>/", projects.detail, name="project"),
+    path("sharing/<str:kind>/<uuid:thing_id>/", sharing.sharing, name="sharing"),
+    path(
+        "sharing/<str:kind>/<uuid:thing_id>/<uuid:share_id>/end/", sharing.end, name="sharing-end"
+    ),
+    path("access/<str:kind>/<uuid:thing_id>/", access.who_may, name="who-may"),
+    path("refusals/<uuid:record_id>/", access.refusal, name="refusal"),
+    path("help/permissions/", access.matrix, name="permissions"),
     path("people/<uuid:user_id>/roles/", people.roles, name="person-roles"),
     path("people/<uuid:user_id>/remove/", people.remove, name="person-remove"),
     path("people/<uuid:user_id>/invitation/", people.invite, name="person-invitation"),

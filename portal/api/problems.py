@@ -9,6 +9,7 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import HttpError, ValidationError
 from pydantic import Field
 
+from portal.api.fields import Named
 from portal.errors import problem, problem_json
 
 # What ninja says in a word or two, said so that somebody can act on it.
@@ -27,6 +28,9 @@ class Problem(Schema):
     detail: str
     instance: str = Field(description="Number of the request, as in the logs.")
     errors: dict[str, str] | None = Field(None, description="Field to what was expected of it.")
+    permission: str | None = Field(None, description="With 403: what was asked for.")
+    decision: str | None = Field(None, description="With 403: id of the refusal in the ledger.")
+    help: list[Named] | None = Field(None, description="With 403: people who can help.")
 
 
 # Which problems an endpoint may answer with. Reading, then changing.

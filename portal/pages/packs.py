@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from agent import lifecycle
 from agent.models import Proposal
-from authz.decisions import require, visible
+from authz.decisions import may, require, visible
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import LogKey, Pack
@@ -55,6 +55,7 @@ def detail(request: PortalRequest, pack_id: UUID) -> HttpResponse:
         "unfinished": pack.state in {Pack.State.QUEUED, Pack.State.BUILDING},
         "filename": pack_filename(pack),
         "key": key,
+        "may_see_people": may(request.actor, Permission.MEMBER_VIEW, pack),
     }
     polled = request.htmx and request.htmx.target == "status"
     template = "packs/detail.html"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from authz import invitations, people
+from authz import access, invitations, people
 from authz.decisions import may, require
 from authz.errors import BadRequest, Conflict
 from authz.groups import TELLERS
@@ -26,7 +27,7 @@ from portal.directory import (
     projects_seen_by,
 )
 from portal.http import PortalRequest
-from portal.pages import lists, words
+from portal.pages import lists, previews, words
 from portal.pages.shown_once import Secret, show_secrets
 from tenants.models import Membership, Project, User
 from tenants.scope import current_tenant_id
@@ -58,6 +59,8 @@ def roles(request: PortalRequest, user_id: UUID) -> HttpResponse:
     if request.method == "GET":
         return _roles_page(request, person)
     project = project_seen_by(request.actor, project_id_in(request.POST))
+    if "preview" in request.POST:
+        return _preview(request, person, project)
     try:
         people.change_roles(person, roles_in(request.POST), project=project, by=request.actor)
     except BadRequest as refusal:
@@ -67,6 +70,16 @@ def roles(request: PortalRequest, user_id: UUID) -> HttpResponse:
     where = project.name if project else "the whole tenant"
     messages.success(request, f"The roles of {person.name} in {where} are changed.")
     return redirect("people")
+
+
+def _preview(request: PortalRequest, person: User, project: Project | None) -> HttpResponse:
+    """The roles page with what the ticked roles would change, and nothing changed."""
+    if project:
+        require(request.actor, Permission.PROJECT_ROLE_CHANGE, project)
+    else:
+        require(request.actor, Permission.ROLE_CHANGE, _tenant(request))
+    edit = access.roles_edit(person, roles_in(request.POST), project)
+    return _roles_page(request, person, project, preview=previews.shown(access.effects(edit)))
 
 
 @require_http_methods(["GET", "POST"])
@@ -172,6 +185,7 @@ def _list(
         "ticked": typed.getlist("roles"),
         "errors": errors,
         "offered": [(role, GIST[role]) for role in TENANT_ROLES],
+        "may_see_teams": may(request.actor, Permission.MEMBER_VIEW, tenant),
         "may_admit": may(request.actor, Permission.MEMBER_ADMIT, tenant),
         "may_change": changes_roles,
         "may_remove": may(request.actor, Permission.MEMBER_REMOVE, tenant),
@@ -186,19 +200,20 @@ def _list(
 def _roles_page(
     request: PortalRequest,
     person: User,
-    refused_at: Project | None = None,
+    typed_at: Project | None = None,
     refusal: str = "",
     status: int = 200,
+    preview: dict[str, Any] | None = None,
 ) -> HttpResponse:
     grants = list(person.grants.all())
     held = {(grant.role, grant.project_id) for grant in grants if grant.source not in TELLERS}
     typed = request.POST.getlist("roles")
 
     def place(project: Project | None, title: str, roles: Iterable[Role]) -> Place:
-        was_refused = bool(refusal) and refused_at == project
+        was_typed = bool(refusal or preview) and typed_at == project
         at = project.pk if project else None
         choices = [
-            (role, GIST[role], role.value in typed if was_refused else (role.value, at) in held)
+            (role, GIST[role], role.value in typed if was_typed else (role.value, at) in held)
             for role in roles
         ]
         told = {
@@ -206,7 +221,7 @@ def _roles_page(
             for grant in grants
             if grant.source in TELLERS and grant.project_id == at
         }
-        return Place(project, title, choices, sorted(told), refusal if was_refused else "")
+        return Place(project, title, choices, sorted(told), refusal if was_typed else "")
 
     places = []
     if may(request.actor, Permission.ROLE_CHANGE, _tenant(request)):
@@ -219,7 +234,7 @@ def _roles_page(
     ]
     if not places:
         require(request.actor, Permission.ROLE_CHANGE, _tenant(request))
-    context = {"person": person, "places": places}
+    context = {"person": person, "places": places, "preview": preview}
     return render(request, "people/roles.html", context, status=status)
 
 

@@ -223,6 +223,7 @@ def _page(
             if not said.allowed and who != str(proposal.requester_id)
         ],
         "mine": mine,
+        "may_see_people": may(request.actor, Permission.MEMBER_VIEW, proposal),
         "may_reject": may(request.actor, Permission.PROPOSAL_REJECT, proposal),
         "reviews": Review.objects.filter(proposal=proposal).select_related("reviewer"),
         "failing": len(proposal.failing_checks),

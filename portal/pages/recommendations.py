@@ -143,6 +143,8 @@ def detail(request: PortalRequest, task_id: UUID) -> HttpResponse:
         "steps": _steps(plan, actions),
         "used_s": _used(task).total_seconds(),
         "proposal": Proposal.objects.filter(task=task).first(),
+        "may_see_people": may(request.actor, Permission.MEMBER_VIEW, task),
+        "may_share": may(request.actor, Permission.SHARE_CHANGE, task),
         "may_cancel": task.is_running and may(request.actor, Permission.TASK_CANCEL, task),
         "may_resume": task.can_resume
         and may(request.actor, Permission.RECOMMENDATION_CREATE, task),
