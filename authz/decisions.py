@@ -150,7 +150,7 @@ def note(by: Actor, on: Thing, decision: Decision) -> None:
 def refuse(by: Actor, on: Thing, decision: Decision) -> None:
     """Record a denial, then raise it. Called outside of any transaction, so that it stays."""
     onrecord.decided(by, on, decision)
-    record_id = ledger.record(
+    entry = ledger.record(
         f"{decision.permission}.denied",
         by=by,
         on=on,
@@ -161,7 +161,7 @@ def refuse(by: Actor, on: Thing, decision: Decision) -> None:
     raise Denied(
         decision.permission,
         decision.reasons,
-        record_id=record_id,
+        record_id=entry.id,
         on=on,
         explanation=decision.explanation,
     )

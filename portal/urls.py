@@ -65,7 +65,7 @@ urlpatterns = [
     path("people/teams/<uuid:team_id>/add/", teams.add, name="team-add"),
     path("people/teams/<uuid:team_id>/remove/", teams.remove, name="team-remove"),
     path(
-        "people/teams/<uuid:team_id>/members/<uuid:member_id>/take-out/",
+        "people/teams/<uuid:team_id>/members/<uuid:row_id>/take-out/",
         teams.take_out,
         name="team-take-out",
     ),

@@ -119,12 +119,9 @@ def of_person(request: PortalRequest, user_id: UUID) -> HttpResponse:
 @require_GET
 def refusal(request: PortalRequest, record_id: UUID) -> HttpResponse:
     """One refusal as it was recorded: to whoever was refused, and to those who read the ledger."""
+    reads = may(request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id()))
     found = refusals.found(record_id)
-    if found is None:
-        raise Http404
-    if found.actor_id != request.actor.id and not may(
-        request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id())
-    ):
+    if found is None or not (reads or found.actor_id == request.actor.id):
         raise Http404
     context = {
         "refusal": found,

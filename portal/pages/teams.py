@@ -71,11 +71,11 @@ def add(request: PortalRequest, team_id: UUID) -> HttpResponse:
 
 
 @require_POST
-def take_out(request: PortalRequest, team_id: UUID, member_id: UUID) -> HttpResponse:
+def take_out(request: PortalRequest, team_id: UUID, row_id: UUID) -> HttpResponse:
     """Take a person or a team out of the team."""
     team = _found(request, team_id)
     row = get_object_or_404(
-        TeamMember.objects.filter(team=team).select_related("user", "nested"), pk=member_id
+        TeamMember.objects.filter(team=team).select_related("user", "nested"), pk=row_id
     )
     if row.nested:
         teams.unnest(row.nested, team, by=request.actor)

@@ -181,6 +181,8 @@ def _send(door: Door, asked: Asked, caller: Caller) -> Any:
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CSRF = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*')
+_AGO = re.compile(r"(<time [^>]*>)[^<]*")  # "3 seconds ago" grows while one looks
+NUMBERS = {"index", "size"}
 VARYING = {"X-Request-Id", "Server-Timing", "Date"}
 
 
@@ -190,10 +192,15 @@ def _comparable(answer: Any, ids: dict[str, str]) -> str:
     def bare(text: str) -> str:
         text = text.replace(answer["X-Request-Id"], "<number>")
         text = text.replace(f"audit/{ids['index']}", "audit/<index>")
-        for name, value in sorted(ids.items(), key=lambda item: -len(item[1])):
-            if name not in {"index", "size"}:
-                text = text.replace(value, f"<{name}>").replace(value[:8], f"<{name}>")
-        return _CSRF.sub(r"\1", _UUID.sub("<uuid>", text))
+        named = [(name, value) for name, value in ids.items() if name not in NUMBERS]
+        named.sort(key=lambda item: -len(item[1]))
+        for name, value in named:
+            text = text.replace(value, f"<{name}>")
+        # Ids of the ledger's entries begin with the time, so two may begin alike.
+        text = _UUID.sub("<uuid>", text)
+        for name, value in named:
+            text = text.replace(value[:8], f"<{name}>")
+        return _CSRF.sub(r"\1", _AGO.sub(r"\1", text))
 
     body = b"".join(answer) if answer.streaming else answer.content
     headers = {name: bare(value) for name, value in answer.items() if name not in VARYING}

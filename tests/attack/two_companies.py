@@ -11,6 +11,7 @@ from agent.digests import proposal_digest
 from agent.models import Recommendation, Task
 from agent.places import artifact_store
 from authz import (
+    decisions,
     directory,
     emergency,
     groups,
@@ -19,9 +20,11 @@ from authz import (
     policy_versions,
     providers,
     provisioning,
+    teams,
     tokens,
 )
 from authz.certificates import new_key_pair
+from authz.errors import Denied
 from authz.permissions import Permission
 from authz.roles import Role
 from evidence.models import Checkpoint, Entry
@@ -146,6 +149,13 @@ def _fill(made: Stocked, entries: int) -> None:
         30,
         by=emergency.operator_actor(f"{word}@operators.example", word),
     )
+    team = teams.create_team(word, word.capitalize(), by=by)
+    teams.add_member(team, company.people["lin"], by=by)
+    share = teams.share(running, team, by=by)
+    try:
+        decisions.require(bo.actor("page"), Permission.LEDGER_VIEW, second)
+    except Denied as denied:
+        refusal = denied.record_id
     policy = policy_versions.propose(f"// {word}: no rules\n", word, by=by)
     sealed()
     while Entry.objects.count() < entries:
@@ -179,6 +189,10 @@ def _fill(made: Stocked, entries: int) -> None:
         "user_name": word,
         "emergency": str(asked.pk),
         "policy": str(policy.pk),
+        "team": str(team.pk),
+        "team_member": str(team.members.get().pk),
+        "share": str(share.pk),
+        "refusal": str(refusal),
         "index": str(Entry.objects.order_by("-index").first().index),
         "size": str(Checkpoint.objects.order_by("-size").first().size),
         "run": str(proposal.run_id),

@@ -189,6 +189,7 @@ def test_a_project_is_shared_with_a_team_by_its_admin(acme, sign_in, team):
     ada, address = sign_in(acme, "ada"), f"/sharing/project/{acme.project.pk}/"
 
     assert ada.post(address, {"email": "", "team": "payments", "until": ""}).status_code == 302
+    assert "Stop sharing with Payments" in ada.get(address).content.decode()
     page = ada.get(f"/people/projects/{acme.project.pk}/").content.decode()
 
     assert "Payments" in page.split('id="shares"')[1]
