@@ -52,6 +52,12 @@ def _resume() -> None:
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def index_repository(repository_id: str) -> None:
+    """Read what changed in a repository's documents, so that they can be searched."""
+    upkeep.index(UUID(repository_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
 def publish_review(proposal_id: str) -> None:
     """Show on the pull request what a person decided."""
     upkeep.publish_review(UUID(proposal_id))

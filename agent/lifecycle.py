@@ -47,6 +47,8 @@ def file_recommendation(
         Draft.objects.filter(user=owner).delete()
         facts.about = task
         facts.update(repository=repository.name, constraints=task.constraints)
+        # What changed in its documents since the last time; nothing to do takes no time.
+        transaction.on_commit(partial(queue.index_repository, repository.pk))
         _queue(task)
     return task
 

@@ -4,10 +4,12 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.utils import timezone
 
 from agent.errors import IllegalMove
+from agent.vectors import VectorField, WordsField
 from tenants.models import Project, TenantScoped, User
 
 
@@ -233,6 +235,40 @@ class Recommendation(TenantScoped):
 
     class Meta(TenantScoped.Meta):
         pass
+
+
+class Passage(TenantScoped):
+    """A piece of a document of one repository, ready to be searched."""
+
+    class Kind(models.TextChoices):
+        ADR = "adr"
+        DOCUMENT = "document"
+        CODE = "code"
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="passages")
+    path = models.CharField(max_length=500)
+    content_sha256 = models.CharField(max_length=64)  # of the whole document
+    kind = models.CharField(max_length=8, choices=Kind)
+    status = models.CharField(max_length=20, blank=True)  # of a decision record, as it says
+    document = models.CharField(max_length=300)  # first heading
+    title = models.CharField(max_length=300)
+    line = models.PositiveIntegerField()  # where it begins, from 1
+    text = models.TextField()
+    vector = VectorField(dimensions=384)  # agent.retrieval.embedding
+    words = models.GeneratedField(
+        expression=SearchVector("title", "text", config="english"),
+        output_field=WordsField(),
+        db_persist=True,
+    )
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["path", "line"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["tenant", "repository", "path"], name="agent_passage_place"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
 
 
 class Proposal(TenantScoped):

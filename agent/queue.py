@@ -14,6 +14,11 @@ def advance_task(task_id: UUID) -> None:
     _send("advance_task", task_id)
 
 
+def index_repository(repository_id: UUID) -> None:
+    """Have the documents of a repository made ready to be searched."""
+    _send("index_repository", repository_id)
+
+
 def publish_review(proposal_id: UUID) -> None:
     """Have a person's decision shown on the pull request."""
     _send("publish_review", proposal_id)

@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
+from django.db import transaction
+
+from agent import queue
 from agent.forge import Person
 from agent.models import Repository
 from agent.places import forge_address, local_forge
@@ -24,6 +28,7 @@ def register(
     with change(by, Permission.REPOSITORY_REGISTER, on=project) as facts:
         facts.phase = "intent"
         facts.update(name=name, files=len(files))
+        transaction.on_commit(partial(queue.index_repository, repository.pk))
     intent = facts.intent
     with answered(intent, by, Permission.REPOSITORY_REGISTER, on=project):
         local_forge().create_repository(
@@ -38,4 +43,5 @@ def register(
         repository.save(force_insert=True)
         facts.about = repository
         facts.update(name=name, files=len(files))
+        transaction.on_commit(partial(queue.index_repository, repository.pk))
     return repository

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -15,15 +16,16 @@ from django.db import connection
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
-from agent import loop
+from agent import loop, searching
 from agent.digests import proposal_digest
 from agent.errors import Busy, NothingLeftToTry
 from agent.forge import ForgeRefused, Person
-from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Task
+from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Repository, Task
 from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
 from agent.recommender import CatalogueChanged, Constraints
+from agent.retrieval.citing import Cited
 from agent.tools import TOOLS, Bench
 from authz.change import answered, change, effect
 from authz.permissions import Permission
@@ -133,7 +135,19 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
         agent=Person(agent.name, agent.email),
         requester=Person(task.owner.name, task.owner.email),
         earlier=earlier,
+        search=partial(_cited, task.project_id),
+        records=searching.records(_readable(task.project_id)),
     )
+
+
+def _readable(project_id: UUID) -> list[UUID]:
+    """Repositories whose documents may stand in a pull request of the project."""
+    return list(Repository.objects.filter(project=project_id).values_list("pk", flat=True))
+
+
+def _cited(project_id: UUID, question: str, names: str, most: int) -> list[Cited]:
+    found = searching.search(question, _readable(project_id), words=names, most=most)
+    return [searching.cited(row.passage) for row in found]
 
 
 def _advance(task: Task, by: Actor) -> bool:

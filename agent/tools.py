@@ -1,7 +1,7 @@
 """The table of tools: what each does, which permission it needs."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
 from agent.recommender import Catalogue, Constraints, linters
 from agent.recommender.pull_request import pull_request_text
 from agent.recommender.rendering import render
+from agent.retrieval.citing import Cited, Search, contradictions, passages_for
 from authz.permissions import Permission
 from evidence.store import Store
 
@@ -39,6 +40,10 @@ class Bench:
     agent: Person
     requester: Person
     earlier: Mapping[str, str] = field(default_factory=dict)
+    search: Search = field(
+        default=lambda question, names, most: ()
+    )  # passages of the project's documents
+    records: Sequence[Cited] = ()  # its decision records, one row each
 
     def read(self, name: str) -> bytes:
         """What an earlier step left under `name`. Raises Missing or Damaged."""
@@ -80,7 +85,13 @@ def retrieve_evidence(bench: Bench) -> Observation:
     found = recommender.retrieve(bench.constraints, bench.catalogue, bench.asked_at.date())
     options = [option for layer in found["layers"].values() for option in layer["options"]]
     facts = {fact for option in options for fact in option["facts"]}
-    said = f"{len(options)} options in {len(found['layers'])} layers, {len(facts)} sourced facts"
+    passages = passages_for(bench.constraints, bench.catalogue, found["layers"], bench.search)
+    found["passages"] = passages
+    read = {(row["path"], row["line"]) for rows in passages.values() for row in rows}
+    said = (
+        f"{len(options)} options in {len(found['layers'])} layers, {len(facts)} sourced facts, "
+        f"{len(read)} passages of your own documents"
+    )
     return Observation(said, {"evidence.json": _json(found)})
 
 
@@ -109,7 +120,12 @@ def score_options(bench: Bench) -> Observation:
         for layer in scored["layers"]
         if layer["winner"]
     ]
+    # Beside the ranking, never in it: what documents say is for people to weigh.
+    scored["passages"] = bench.read_json("evidence.json").get("passages", {})
+    scored["contradictions"] = contradictions(scored, bench.catalogue, bench.records)
     said = f"{len(winners)} layers decided: {', '.join(winners)}"
+    if scored["contradictions"]:
+        said += f"; {len(scored['contradictions'])} against an accepted record"
     return Observation(said, {"scored.json": _json(scored)})
 
 

@@ -3,12 +3,14 @@
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from django.db.models import Max
 from django.utils import timezone
 
+from agent import searching
 from agent.digests import proposal_digest
 from agent.forge import Check, ForgeRefused
-from agent.models import Proposal, Review, Task
+from agent.models import Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from authz.change import answered, change
 from authz.permissions import Permission
@@ -16,6 +18,7 @@ from evidence.models import Pack, SignedRecord
 from tenants.actor import Actor
 from tenants.models import User
 
+log = structlog.get_logger(__name__)
 STALLED_AFTER = timedelta(seconds=20)
 
 
@@ -48,6 +51,24 @@ def unsigned_records() -> list[UUID]:
     newest = dict(SignedRecord.objects.values_list("object_id").annotate(newest=Max("created_at")))
     rows = decided.annotate(at=Max("reviews__created_at")).values_list("pk", "at")
     return [pk for pk, at in rows if str(pk) not in newest or newest[str(pk)] < at]
+
+
+def index(repository_id: UUID) -> None:
+    """Make the documents of a repository ready to be searched. Safe to run twice.
+
+    A project without an agent has nobody who may read for it, and a repository without a commit
+    has nothing to read; both are left alone.
+    """
+    repository = Repository.objects.get(pk=repository_id)
+    agent = User.objects.filter(kind=User.Kind.AGENT, grants__project=repository.project_id).first()
+    if agent is None:
+        return
+    try:
+        found = searching.index_repository(repository, by=agent.actor("job"))
+    except ForgeRefused as refusal:
+        log.warning("documents not read", repository=repository.name, reason=str(refusal))
+        return
+    log.info("documents read", repository=repository.name, passages=found.passages)
 
 
 def publish_review(proposal_id: UUID) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.recommender.catalogue import Catalogue
@@ -29,8 +29,14 @@ def adr(
     request_id: str,
     requested_by: str,
     today: dt.date,
+    passages: Sequence[Mapping[str, Any]] = (),
+    against: Sequence[Mapping[str, Any]] = (),
 ) -> bytes:
-    """The record of one layer's decision, as Markdown with front matter."""
+    """The record of one layer's decision, as Markdown with front matter.
+
+    passages: what the customer's own documents say about the layer; against: accepted records
+    that chose something else. Both as agent.retrieval.citing gives them.
+    """
     rows = {row["technology"]: row for row in layer["ranked"]}
     shown = [rows[name] for name in [layer["winner"], *layer["alternatives"]] if name]
     return document(
@@ -52,6 +58,7 @@ def adr(
             _ruled_out(catalogue, layer),
             "## Decision Outcome",
             *_outcome(layer, rows),
+            _contradicted(against),
             "## Pros and Cons of the Options",
             _figures(shown),
             *(block for row in shown for block in _option(catalogue, row)),
@@ -61,8 +68,31 @@ def adr(
             "[rollback](../stack/rollback.md). Sources of the fact ids: "
             "[recommendation.json](../stack/recommendation.json). "
             f"Request {escaped(request_id)}, catalogue {catalogue.digest[:12]}.",
+            _own_documents(passages),
         ]
     )
+
+
+def _contradicted(against: Sequence[Mapping[str, Any]]) -> str:
+    """Accepted records that say otherwise; empty when there are none."""
+    if not against:
+        return ""
+    rows = [f"`{_place(row)}`, {escaped(row['title'])}: {row['sentence']}" for row in against]
+    return "### Against an accepted record\n\n" + bullets(rows)
+
+
+def _own_documents(passages: Sequence[Mapping[str, Any]]) -> str:
+    """Quotations, which inform the reader and changed no score."""
+    if not passages:
+        return ""
+    rows = [f"`{_place(row)}`: “{escaped(row['excerpt'])}”" for row in passages]
+    said = "Passages of your own documents that speak about it (quoted; they changed no score):"
+    return said + "\n\n" + bullets(rows)
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    path = "".join(each for each in str(row["path"]) if each.isprintable() and each not in "`|<>")
+    return f"{path}:{row['line']}"
 
 
 def _quoted(names: list[str]) -> str:

@@ -44,6 +44,8 @@ def machine_readable(
             "asked_for": [_picked(row, "capability", "words") for row in scored["asked_for"]],
             "unrecognised": scored["unrecognised"],
             "layers": layers,
+            "passages": scored.get("passages", {}),
+            "contradictions": scored.get("contradictions", []),
             "units": {fact.attribute: fact.unit for fact in facts if fact.unit},
             "stale": [fact.id for fact in facts if fact.is_stale(today)],
             "sources": _sources(facts),

@@ -42,6 +42,10 @@ def render(
             request_id=request_id,
             requested_by=requested_by,
             today=today,
+            passages=scored.get("passages", {}).get(layer["layer"], ()),
+            against=[
+                row for row in scored.get("contradictions", ()) if row["layer"] == layer["layer"]
+            ],
         )
         for layer in scored["layers"]
     }
