@@ -11,11 +11,15 @@ from agent import recommender
 from agent.forge import Check, Forge, Person, Repository
 from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
 from agent.recommender import Catalogue, Constraints, linters
+from agent.recommender.impact import impact, impact_note, is_worth_weighing
 from agent.recommender.pull_request import pull_request_text
-from agent.recommender.rendering import render
+from agent.recommender.rendering import STACK, render
 from agent.retrieval.citing import Cited, Search, contradictions, passages_for
 from authz.permissions import Permission
 from evidence.store import Store
+
+IMPACT = f"{STACK}/impact.md"
+WEIGHED = 2000  # files of the repository that are read for the impact
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,18 @@ def render_documents(bench: Bench) -> Observation:
         requested_by=bench.requester.name,
         today=bench.asked_at.date(),
     )
+    rows = impact(_weighed(bench), bench.read_json("scored.json"), bench.catalogue)
+    files[IMPACT] = impact_note(rows, bench.repository.name, bench.catalogue)
     size = sum(map(len, files.values()))
     said = f"{len(files)} files written, {size:,} bytes"
     return Observation(said, {FILE + path: content for path, content in files.items()})
+
+
+def _weighed(bench: Bench) -> dict[str, bytes]:
+    """The files of the repository that a change of the stack may touch."""
+    paths = bench.forge.list_files(bench.repository, bench.base_sha)
+    wanted = [path for path in paths if is_worth_weighing(path)]
+    return bench.forge.read_files(bench.repository, bench.base_sha, wanted[:WEIGHED])
 
 
 def check_files(bench: Bench) -> Observation:

@@ -38,7 +38,7 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
     "assurance": (
         r"complian", r"authority to operate", r"certif", r"regulat", r"supply[- ]chain",
         r"security controls", r"accredit", r"fedramp", r"soc ?2", r"iso 27001", r"hipaa",
-        r"pci[- ]dss", r"attack surface", r"signed", r"provenance",
+        r"pci[- ]dss", r"signed", r"provenance",
     ),
     "adoption": (
         r"matur", r"communit", r"popular", r"widely", r"established", r"\bhir(?:e|ing)\b",

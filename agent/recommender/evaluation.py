@@ -103,7 +103,7 @@ def request_of(case: Case, layer: Layer, catalogue: Catalogue) -> Constraints:
     return Constraints.parse(
         {
             **fields,
-            "title": "Published decision",
+            "title": "Request",
             "building": text[:4000],
             "already_run": list(dict.fromkeys(running)),
             "leaving": list(dict.fromkeys(leaving)),

@@ -101,7 +101,10 @@ def layer_of(slug: str, names: Iterable[str], catalogue: Catalogue) -> Layer:
     """
     votes = dict.fromkeys((layer.id for layer in catalogue.layers), 0.0)
     for name in names:
-        found = _whole(name, catalogue) or next(iter(_parts(name, catalogue)), None)
+        parts = _parts(name, catalogue)
+        found = _whole(name, catalogue) or next(iter(parts), None)
+        if found is not None and found.kind == "platform" and _unread(name, parts):
+            continue
         # An option for everything, such as building it yourself, says nothing about the layer.
         if found is not None and found.kind != "approach":
             for layer_id in found.layers:
@@ -220,13 +223,31 @@ def _parts(name: str, catalogue: Catalogue) -> list[Technology]:
     return found
 
 
+def _unread(name: str, parts: Iterable[Technology]) -> bool:
+    """Whether a name has words that say nothing the catalogue knows."""
+    known = {
+        word
+        for part in parts
+        for written in (part.id, part.name, *part.aliases)
+        for word in re.findall(r"[a-z0-9+#]+", written.lower())
+    }
+    words = re.findall(r"[a-z0-9+#]+", name.lower())
+    return any(word not in known and word not in FILLER for word in words)
+
+
 def _drafted(
     name: str, layer: Layer, catalogue: Catalogue, today: dt.date
 ) -> tuple[Technology, NamedOption]:
     small = name.lower()
     parts = _parts(name, catalogue)
     # What fills the layer is the option; what does not is what it runs on or belongs to.
-    fillers = [part for part in parts if layer.id in part.layers]
+    # A vendor's name before words that nobody knows is one of its services, not the vendor.
+    unread = _unread(name, parts)
+    fillers = [
+        part
+        for part in parts
+        if layer.id in part.layers and not (part.kind == "platform" and unread)
+    ]
     around = [part for part in parts if part not in fillers]
     identity = f"named-{plain(name)}"
     if not fillers and not around:
@@ -305,7 +326,7 @@ def _entry(
     }
     if base is None:
         # What a catalogue of common choices does not list is not a common choice.
-        values["standing"] = 3 if vendors else 2
+        values["standing"] = 2
     if base is None and vendors:
         # A service of a cloud: run by it, and hard to take along.
         values |= {"operations_burden": 2, "lock_in": 4, "hosting.managed": True}

@@ -47,6 +47,39 @@ LANGUAGE_FILES = (
     (re.compile(r"\.csproj$"), "csharp"),
 )
 IMAGE = re.compile(r"^\s*(?:-\s*)?(?:FROM(?:\s+--\S+)?|image:|uses:)\s+[\"']?([\w./@:${}-]+)", re.M)
+# (package system, endings) to what a source file imports.
+IMPORTS = {
+    ("pypi", (".py",)): re.compile(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", re.M),
+    ("npm", (".js", ".ts", ".tsx", ".jsx", ".mjs", ".vue", ".svelte")): re.compile(
+        r"(?:from|require\(|import)\s*[\"']((?:@[\w.-]+/)?[\w.-]+)"
+    ),
+    ("gem", (".rb",)): re.compile(r"^\s*require\s+[\"']([\w-]+)", re.M),
+}
+# Libraries that speak to a server; they say that the server is there.
+CLIENTS = {
+    "pypi": {
+        "redis": "redis", "valkey": "valkey", "psycopg": "postgresql", "psycopg2": "postgresql",
+        "psycopg2-binary": "postgresql", "asyncpg": "postgresql", "pymysql": "mysql",
+        "mysqlclient": "mysql", "mysql-connector-python": "mysql", "pymongo": "mongodb",
+        "pika": "rabbitmq", "aio-pika": "rabbitmq", "kafka-python": "kafka",
+        "confluent-kafka": "kafka", "aiokafka": "kafka", "nats-py": "nats",
+        "elasticsearch": "elasticsearch", "opensearch-py": "opensearch", "boto3": "aws",
+        "hvac": "vault", "temporalio": "temporal", "pymilvus": "milvus",
+        "qdrant-client": "qdrant", "weaviate-client": "weaviate", "pymemcache": "memcached",
+    },
+    "npm": {
+        "pg": "postgresql", "mysql": "mysql", "mysql2": "mysql", "mongodb": "mongodb",
+        "mongoose": "mongodb", "redis": "redis", "ioredis": "redis", "amqplib": "rabbitmq",
+        "kafkajs": "kafka", "nats": "nats", "@elastic/elasticsearch": "elasticsearch",
+        "better-sqlite3": "sqlite", "@temporalio/client": "temporal",
+    },
+    "gem": {"pg": "postgresql", "mysql2": "mysql", "redis": "redis", "bunny": "rabbitmq"},
+    "golang": {
+        "github.com/jackc/pgx": "postgresql", "github.com/lib/pq": "postgresql",
+        "github.com/redis/go-redis": "redis", "go.mongodb.org/mongo-driver": "mongodb",
+        "github.com/nats-io/nats.go": "nats", "github.com/segmentio/kafka-go": "kafka",
+    },
+}  # fmt: skip
 ACCEPTED = re.compile(r"^(?:\*\s*)?(?:status:?|## Status)\W*accepted", re.IGNORECASE | re.MULTILINE)
 
 
@@ -66,6 +99,13 @@ def read_repository(files: Mapping[str, bytes], catalogue: Catalogue) -> list[Re
     files: path to content. Only names that the catalogue knows come out of it; whatever else
     stands in a file is never carried over. A file that cannot be read says nothing.
     """
+    found = occurrences(files, catalogue)
+    rows = {(row.field, row.value): row for row in reversed(found) if row.value}
+    return list(rows.values())[::-1]
+
+
+def occurrences(files: Mapping[str, bytes], catalogue: Catalogue) -> list[Reading]:
+    """Every place that says something, not only the first; `sentence` is the path."""
     packages = _by_package(catalogue)
     found: list[Reading] = []
     for path in sorted(files)[:MAXIMUM_FILES]:
@@ -94,8 +134,13 @@ def read_repository(files: Mapping[str, bytes], catalogue: Catalogue) -> list[Re
                     Reading("already_run", technology.id, written, path)
                     for technology, _, written in mentions(title.group(1), catalogue)
                 ]
-    rows = {(row.field, row.value): row for row in reversed(found) if row.value}
-    return list(rows.values())[::-1]
+        for kind, pattern in IMPORTS.items():
+            if path.endswith(kind[1]):
+                for name in dict.fromkeys(pattern.findall(text)):
+                    known = packages.get((kind[0], name.lower().replace("_", "-")))
+                    if known is not None:
+                        found.append(Reading("already_run", known.id, name, path))
+    return [row for row in found if row.value]
 
 
 def _running(catalogue: Catalogue, name: str, path: str, words: str) -> Reading:
@@ -117,6 +162,11 @@ def _by_package(catalogue: Catalogue) -> dict[tuple[str, str], Technology]:
             for name in (technology.id, *technology.aliases):
                 for system in ("pypi", "npm", "gem", "cargo"):
                     found.setdefault((system, name.lower()), technology)
+    for system, clients in CLIENTS.items():
+        for client, server in clients.items():
+            technology_id = catalogue.technologies.get(server)
+            if technology_id is not None:
+                found[system, client] = technology_id
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from agent.recommender import licences
@@ -14,6 +14,7 @@ from agent.recommender.constraints import Constraints, plain
 from agent.recommender.elimination import present
 
 MUST, ASKED, ORDINARY = 6.0, 4.0, 1.0
+UNASKED = 0.5
 NEW_TO_THE_TEAM, NOTHING_LIKE_IT = 0.15, 0.2
 # Where what runs now is to go, something new costs nothing more than any other new thing.
 FREE_TO_CHOOSE = 0.5
@@ -202,19 +203,29 @@ def _curve(setting: Setting, criterion: str, name: str, fact: Fact) -> float:
 
 def _features(technology: Technology, setting: Setting) -> Valuation:
     parts = _Parts(setting)
+    wanted = False
     for capability in setting.layer.capabilities:
         # An option that the catalogue lists elsewhere was not asked about this layer's.
         fact = technology.facts.get(f"capability.{capability}")
         weight = ORDINARY
         if capability in setting.constraints.must_haves:
-            weight = MUST
+            weight, wanted = MUST, True
         elif capability in setting.asked:
-            weight = ASKED
+            weight, wanted = ASKED, True
         if fact is not None and fact.state == "known":
             parts.add(1.0 if fact.value else 0.0, fact, weight)
         else:
             parts.skip(fact, weight)
-    return parts.valuation()
+    found = parts.valuation()
+    if wanted or not setting.layer.capabilities:
+        return found
+    # What nobody asked for decides little: more features are not the better product.
+    neutral = setting.catalogue.neutral
+    return replace(
+        found,
+        value=neutral + UNASKED * (found.value - neutral),
+        note="; ".join(filter(None, [found.note, "nothing of it was asked for"])),
+    )
 
 
 def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
