@@ -134,10 +134,10 @@ def occurrences(files: Mapping[str, bytes], catalogue: Catalogue) -> list[Readin
                     Reading("already_run", technology.id, written, path)
                     for technology, _, written in mentions(title.group(1), catalogue)
                 ]
-        for kind, pattern in IMPORTS.items():
-            if path.endswith(kind[1]):
-                for name in dict.fromkeys(pattern.findall(text)):
-                    known = packages.get((kind[0], name.lower().replace("_", "-")))
+        for (system, endings), imports in IMPORTS.items():
+            if path.endswith(endings):
+                for name in dict.fromkeys(imports.findall(text)):
+                    known = packages.get((system, name.lower().replace("_", "-")))
                     if known is not None:
                         found.append(Reading("already_run", known.id, name, path))
     return [row for row in found if row.value]
