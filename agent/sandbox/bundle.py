@@ -145,15 +145,7 @@ def hidden(environment: Environment) -> list[str]:
 def configuration(job: Job, laid: Folders, environment: Environment) -> dict[str, Any]:
     """The bundle's config.json: OCI runtime specification 1.0.2, Linux."""
     limits = job.limits
-    binds = [
-        {
-            "destination": inside,
-            "type": "bind",
-            "source": str(outside),
-            "options": ["ro", "rbind", "nosuid", "nodev"],
-        }
-        for inside, outside in read_only(laid, environment).items()
-    ]
+    binds = [bound(*pair) for pair in read_only(laid, environment).items()]
     return {
         "ociVersion": "1.0.2",
         "hostname": "sandbox",
@@ -185,6 +177,16 @@ def configuration(job: Job, laid: Folders, environment: Environment) -> dict[str
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")],
         },
+    }
+
+
+def bound(inside: str, outside: Path) -> dict[str, Any]:
+    """A mount of a folder of this machine, read-only."""
+    return {
+        "destination": inside,
+        "type": "bind",
+        "source": str(outside),
+        "options": ["ro", "rbind", "nosuid", "nodev"],
     }
 
 

@@ -90,7 +90,7 @@ def is_of_the_system(prefix: Path) -> bool:
 
 
 def finish(folder: Path, final: Path) -> None:
-    """Compile an environment and put it where it belongs, unless another process was faster.
+    """Compile an environment of packages that we trust, and keep it.
 
     Compiled now: where Python may not write its bytecode, every start would take twice as long.
     """
@@ -102,6 +102,11 @@ def finish(folder: Path, final: Path) -> None:
         # Nothing here changes any more, so that no start has to look.
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
+    keep(folder, final)
+
+
+def keep(folder: Path, final: Path) -> None:
+    """Put an environment where it belongs, unless another process was faster."""
     try:
         folder.rename(final)
     except OSError:

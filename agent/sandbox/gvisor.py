@@ -13,6 +13,7 @@ from agent.sandbox import bundle, cgroups, environments, folders
 from agent.sandbox.job import Environment, Job, Outcome, SandboxUnavailable, Session
 from agent.sandbox.supervision import Started, Talk, Watched
 
+EGRESS = "/egress"
 OVERHEAD_MB = 96  # gVisor itself: 42 MiB idle, more while it starts
 _FLAGS = (
     "--network=none",
@@ -21,7 +22,6 @@ _FLAGS = (
     "--directfs=false",
     # The default puts a writable file beside the root file system.
     "--overlay2=none",
-    "--host-uds=none",
     "--host-fifo=none",
     # Its groups are ours, so that they stand before it starts and after it is gone.
     "--ignore-cgroups",
@@ -40,6 +40,7 @@ class GVisor:
     store: Path
     runs: Path
     tier: str = "gvisor"
+    egress: Path | None = None  # folder with a socket of ours, seen at EGRESS; for fetching only
 
     @cached_property
     def version(self) -> str:
@@ -87,6 +88,7 @@ class GVisor:
 
         def command(report: int) -> Sequence[str]:
             flags = [*_FLAGS, f"--root={folder / 'state'}"]
+            flags.append(f"--host-uds={'open' if self.egress else 'none'}")
             if os.geteuid() != 0:
                 flags.append("--rootless")
             run = ["run", f"--bundle={folder}", f"--pass-fd={report}:3", folder.name]
@@ -98,4 +100,7 @@ class GVisor:
     def _lay_out(self, job: Job, environment: Environment, folder: Path) -> None:
         laid = bundle.lay_out(job, environment, folder)
         configuration = bundle.configuration(job, laid, environment)
+        if self.egress is not None:
+            (laid.root / EGRESS[1:]).mkdir()
+            configuration["mounts"].append(bundle.bound(EGRESS, self.egress))
         (folder / "config.json").write_text(json.dumps(configuration))

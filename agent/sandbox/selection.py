@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from agent.sandbox import canary
 from agent.sandbox.bubblewrap import Bubblewrap
 from agent.sandbox.gvisor import GVisor
 from agent.sandbox.job import Engine, SandboxUnavailable
@@ -17,10 +18,19 @@ _PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 
 @cache
 def engine() -> Engine:
-    """The strongest sandbox of this machine.
+    """The strongest sandbox of this machine, tried out once by each process that asks for it.
 
-    Raises SandboxUnavailable when there is none that the settings allow: nothing runs unprotected.
+    What the runs of dead workers left behind is cleared away on the way.
+    Raises SandboxUnavailable when there is none that the settings allow, or when the one there is
+    does not hold: nothing runs unprotected.
     """
+    chosen = _strongest()
+    chosen.reap()
+    canary.require_walls(chosen)
+    return chosen
+
+
+def _strongest() -> Engine:
     store, runs = settings.DATA_DIR / "environments", runs_folder()
     if program := shutil.which("runsc", path=_PROGRAMS):
         return GVisor(Path(program), store, runs)

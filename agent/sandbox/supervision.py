@@ -16,10 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import structlog
+
 from agent.sandbox import folders
 from agent.sandbox.cgroups import Group
 from agent.sandbox.frames import Report
 from agent.sandbox.job import Ended, Job, Outcome, SandboxUnavailable
+
+log = structlog.get_logger(__name__)
 
 START_S = 60  # until the command runs, on a machine that has much to do
 _TICK_S = 0.05
@@ -206,6 +210,7 @@ class Watched:
                 peak = group.peak_mb() if group else self._heaviest or None
                 self._clear_away()
                 self._outcome = self._summed_up(ended_at, starved, peak)
+                _tell(self._outcome)
             return self._outcome
 
     def _drained(self) -> bool:
@@ -263,6 +268,23 @@ class Watched:
             + ((f"the report: {self.report.broken}",) if self.report.broken else ()),
             start_ms=round((began - self._began) * 1000),
         )
+
+
+def _tell(outcome: Outcome) -> None:
+    """One line for each run, for whoever counts them; nothing of what the job said."""
+    log.info(
+        "sandbox.run",
+        tier=outcome.tier,
+        ended=outcome.ended.value,
+        exit_code=outcome.exit_code,
+        environment=outcome.environment_digest[:12],
+        start_ms=outcome.start_ms,
+        wall_ms=outcome.wall_ms,
+        peak_memory_mb=outcome.peak_memory_mb,
+        output_bytes=len(outcome.stdout) + len(outcome.stderr),
+        artifacts=len(outcome.artifacts),
+        rejected=len(outcome.rejected),
+    )
 
 
 class Talk:

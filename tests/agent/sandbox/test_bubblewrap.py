@@ -74,11 +74,7 @@ def _chosen(monkeypatch, settings, *there: str):
     monkeypatch.setattr(
         selection.shutil, "which", lambda name, path: f"/usr/bin/{name}" if name in there else None
     )
-    selection.engine.cache_clear()
-    try:
-        return engine().tier
-    finally:
-        selection.engine.cache_clear()
+    return selection._strongest().tier
 
 
 def test_the_strongest_sandbox_is_chosen(monkeypatch, settings):
