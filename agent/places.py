@@ -1,23 +1,106 @@
 """Where things are: the catalogue, the artifact store, the forges."""
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from time import monotonic
+from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
-from agent import recommender
 from agent.forge import Forge
 from agent.forge import Repository as ForgeRepository
 from agent.forge.local import LocalForge
-from agent.models import Repository
-from agent.recommender import Catalogue
+from agent.models import CatalogueEntry, CatalogueRefresh, Repository
+from agent.recommender import Catalogue, reading
+from agent.recommender.reading import Own
 from evidence.store import Store
-from tenants.scope import current_tenant_id
+from tenants.scope import current_tenant_id, pinned
+
+# How long another process may go on with a tenant's catalogue as it was, in seconds.
+_LASTS_S = 5.0
+_seen: dict[UUID, tuple[float, Own]] = {}
+
+
+def catalogue() -> Catalogue:
+    """The technology catalogue as the pinned tenant sees it; outside of a scope, the shared one.
+
+    The shared files are read once a process. What the tenant adds is looked up again after five
+    seconds at the latest, so a change reaches every process by then.
+    """
+    scope = pinned()
+    if scope is None:
+        return shared_catalogue()
+    own = _own(scope.tenant_id)
+    files = catalogue_files()
+    digest = own.digest_with(files.digest)
+    return shared_catalogue() if digest == files.digest else _with_own(digest, _Held(own))
+
+
+def forget_own_catalogue() -> None:
+    """Look up what the pinned tenant adds at the next call, for it has just changed."""
+    _seen.pop(current_tenant_id(), None)
 
 
 @cache
-def catalogue() -> Catalogue:
-    """The technology catalogue, read once a process."""
-    return recommender.load(settings.CATALOGUE_DIR)
+def catalogue_files() -> reading.Files:
+    """The parsed files of the shared catalogue."""
+    return reading.read_files(settings.CATALOGUE_DIR)
+
+
+@cache
+def shared_catalogue() -> Catalogue:
+    """The catalogue that every tenant has, read once a process."""
+    return reading.build(catalogue_files())
+
+
+def own_of_tenant() -> Own:
+    """What the pinned tenant adds: technologies, facts, standards, accepted refreshes."""
+    technologies: list[Mapping[str, Any]] = []
+    facts: dict[str, dict[str, Any]] = {}
+    standards: dict[str, Any] = {}
+    for entry in CatalogueEntry.objects.order_by("technology", "attribute"):
+        content = reading.with_dates(entry.content)
+        match entry.kind:
+            case CatalogueEntry.Kind.TECHNOLOGY:
+                technologies.append(content)
+            case CatalogueEntry.Kind.FACT:
+                facts.setdefault(entry.technology, {})[entry.attribute] = content
+            case CatalogueEntry.Kind.STANDARD:
+                standards[entry.technology] = content
+    accepted = CatalogueRefresh.objects.filter(state=CatalogueRefresh.State.ACCEPTED)
+    snapshots = {
+        row.connector: reading.with_dates(row.document)
+        for row in accepted.order_by("decided_at").only("connector", "document")
+    }
+    return Own(technologies, facts, snapshots, standards)
+
+
+def _own(tenant_id: UUID) -> Own:
+    now = monotonic()
+    if (known := _seen.get(tenant_id)) is not None and now - known[0] < _LASTS_S:
+        return known[1]
+    own = own_of_tenant()
+    _seen[tenant_id] = (now, own)
+    return own
+
+
+class _Held:
+    """Carries a tenant's additions past the cache, which goes by their digest alone."""
+
+    def __init__(self, own: Own) -> None:
+        self.own = own
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=8)
+def _with_own(digest: str, held: _Held) -> Catalogue:
+    return reading.build(catalogue_files(), held.own)
 
 
 @cache

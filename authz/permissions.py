@@ -16,6 +16,10 @@ class Permission(StrEnum):
     PROPOSAL_REJECT = "proposal.reject"
     REPOSITORY_VIEW = "repository.view"
     REPOSITORY_REGISTER = "repository.register"
+    CATALOGUE_VIEW = "catalogue.view"
+    CATALOGUE_CHANGE = "catalogue.change"  # technologies, facts and standards of the tenant
+    CATALOGUE_REFRESH = "catalogue.refresh"  # put what a source says anew to the others
+    CATALOGUE_APPROVE = "catalogue.approve"  # let it into the tenant's catalogue, or not
     LEDGER_VIEW = "ledger.view"
     PACK_EXPORT = "pack.export"
     RECORD_SIGN = "record.sign"  # the evidence worker signs what is known of a proposal

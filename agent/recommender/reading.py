@@ -86,6 +86,32 @@ class Own:
         return hashlib.sha256(said.encode()).hexdigest()
 
 
+def with_dates(stored: Any) -> Any:
+    """What was kept as JSON, with its dates as the YAML files have them."""
+    if isinstance(stored, dict):
+        return {
+            key: dt.date.fromisoformat(value)
+            if key in ("as_of", "retrieved_at", "until", "since") and isinstance(value, str)
+            else _with_cycle_dates(value)
+            if key == "cycles"
+            else with_dates(value)
+            for key, value in stored.items()
+        }
+    if isinstance(stored, list):
+        return [with_dates(one) for one in stored]
+    return stored
+
+
+def _with_cycle_dates(cycles: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        technology: [
+            [name, *(one and dt.date.fromisoformat(one) for one in (released, ends)), latest, lts]
+            for name, released, ends, latest, lts in rows
+        ]
+        for technology, rows in cycles.items()
+    }
+
+
 def load(folder: Path) -> Catalogue:
     """Read and check the catalogue. Raises BadCatalogue; nothing is half read."""
     return build(read_files(folder))

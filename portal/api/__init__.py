@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.operation import Operation
 
 from portal.api import (
+    catalogue,
     decisions,
     directories,
     log,
@@ -85,6 +86,7 @@ api = PortalAPI(
 answer_problems(api)
 api.add_router("/me", me.router)
 api.add_router("/repositories", repositories.router)
+api.add_router("/catalogue", catalogue.router)
 api.add_router("/recommendations", recommendations.router)
 api.add_router("/proposals", proposals.router)
 api.add_router("/packs", packs.router)

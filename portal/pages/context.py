@@ -15,6 +15,7 @@ MENU = (
     ("home", "Home", "home", None),
     ("recommendations", "Recommendations", "compass", Permission.TASK_VIEW),
     ("proposals", "Proposals", "git-pull-request", Permission.PROPOSAL_VIEW),
+    ("catalogue", "Catalogue", "books", Permission.CATALOGUE_VIEW),
     ("ledger", "Audit", "shield-check", Permission.LEDGER_VIEW),
     ("people", "People", "users", Permission.MEMBER_VIEW),
     ("settings", "Settings", "settings", Permission.PROVIDER_CHANGE),

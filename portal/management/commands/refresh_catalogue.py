@@ -7,9 +7,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from agent import own_catalogue
 from agent.recommender import reading
 from agent.recommender.refresh import CONNECTORS, Difference, Origin, Unreachable, compare, read
-from agent.recommender.refresh.reading import written
+from agent.recommender.refresh.reading import Reading, written
+from authz.errors import Conflict
+from tenants.actor import system_actor
+from tenants.scope import scope_of_host, tenant_scope
 
 
 class Command(BaseCommand):
@@ -21,6 +25,12 @@ class Command(BaseCommand):
         parser.add_argument("connector", choices=sorted(CONNECTORS))
         parser.add_argument(
             "--from", dest="place", default="", help="folder, file or address to read from"
+        )
+        parser.add_argument(
+            "--for",
+            dest="host",
+            default="",
+            help="host of a tenant: put the change to its people, who countersign it or not",
         )
         parser.add_argument("--write", action="store_true", help="write facts/<connector>.yaml")
         parser.add_argument(
@@ -50,11 +60,28 @@ class Command(BaseCommand):
         after = reading.build(files, reading.Own(snapshots={connector.name: document}))
         self._show(compare(before, after))
         self.stdout.write(f"canary: {found.canary}")
+        if options["host"]:
+            self._put_to(options["host"], connector.name, found)
         if options["write"]:
             path = folder / "facts" / f"{connector.name}.yaml"
             path.parent.mkdir(exist_ok=True)
             path.write_text(written(connector.name, document))
             self.stdout.write(f"written: {path}")
+
+    def _put_to(self, host: str, connector: str, found: Reading) -> None:
+        scope = scope_of_host(host)
+        if scope is None:
+            raise CommandError(f"no tenant answers to {host}")
+        with tenant_scope(scope):
+            try:
+                refresh = own_catalogue.propose_refresh(
+                    connector, found, by=system_actor("operator", "cli")
+                )
+            except Conflict as refusal:
+                raise CommandError(str(refusal)) from refusal
+        self.stdout.write(
+            f"put to the people of {host}: {len(refresh.affected)} recommendations affected"
+        )
 
     def _show(self, difference: Difference) -> None:
         for title, rows in (

@@ -1,0 +1,253 @@
+"""The catalogue: technologies with their facts, what the tenant adds, refreshes, how good it is."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from agent import own_catalogue
+from agent.models import CatalogueEntry, CatalogueRefresh
+from agent.places import catalogue
+from agent.recommender import lint
+from agent.recommender.catalogue import KINDS, Catalogue, Technology
+from authz.decisions import may, require
+from authz.errors import BadRequest
+from authz.people import AsTenant
+from authz.permissions import Permission
+from portal.http import PortalRequest
+from tenants.scope import current_tenant_id
+
+ROWS = 30
+VERDICTS = {"approved": "Approved", "to_be_retired": "To be retired", "banned": "Banned"}
+# Attributes by what they are about, as the page groups them.
+GROUPS = (
+    ("Licence and hosting", ("license", "hosting.", "vendor", "offerings", "compliance.")),
+    ("Support and releases", ("latest_", "supported_", "median_", "has_lts", "final_releases")),
+    ("What it can do", ("capability.",)),
+    ("Supply chain", ("assurance.", "advisories", "scorecard", "direct_runtime", "published_")),
+    ("Judgement", ("operations_burden", "lock_in", "cost_level", "standing", "size_")),
+)
+
+
+@require_GET
+def listing(request: PortalRequest) -> HttpResponse:
+    """Search and filter all technologies; the address says by what."""
+    _require_view(request)
+    known = catalogue()
+    words = request.GET.get("q", "").replace("\0", "").strip()[:80]
+    layer, verdict = request.GET.get("layer", ""), request.GET.get("standard", "")
+    rows = [
+        tech
+        for tech in known.technologies.values()
+        if (not layer or layer in tech.layers)
+        and (not verdict or _verdict(known, tech) == verdict)
+        and _answers(tech, words)
+    ]
+    meant = known.find(words) if words else None
+    if meant is not None and meant not in rows:
+        rows.insert(0, meant)
+    rows.sort(key=lambda tech: (tech is not meant, tech.name.casefold()))
+    page = Paginator(rows, ROWS).get_page(request.GET.get("page"))
+    titles = {one.id: one.title for one in known.layers}
+    context = {
+        "page": page,
+        "shown": [
+            {
+                "technology": tech,
+                "layers": [titles[one] for one in tech.layers],
+                "licence": tech.facts["license"],
+                "standard": VERDICTS.get(_verdict(known, tech), ""),
+            }
+            for tech in page
+        ],
+        "q": words,
+        "layer": layer,
+        "standard": verdict,
+        "layers": known.layers,
+        "verdicts": VERDICTS,
+        "near": known.suggestions(words) if words and not rows else [],
+        "known": known,
+        "waiting": CatalogueRefresh.objects.filter(state="open").count(),
+        "may_change": may(request.actor, Permission.CATALOGUE_CHANGE, _tenant()),
+    }
+    return render(request, "catalogue/list.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def technology(request: PortalRequest, technology_id: str) -> HttpResponse:
+    """One technology: every fact with source, age and grade. Posting adds a fact or a standard."""
+    _require_view(request)
+    found = catalogue().technologies.get(technology_id)
+    if found is None:
+        raise Http404
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            if "verdict" in request.POST:
+                own_catalogue.set_standard(technology_id, request.POST.dict(), by=request.actor)
+                messages.success(request, f"The standard for {found.name} is kept.")
+            else:
+                own_catalogue.add_fact(technology_id, request.POST.dict(), by=request.actor)
+                messages.success(request, "Your fact is kept, with grade J.")
+            return redirect("technology", technology_id)
+        except BadRequest as refusal:
+            errors = refusal.errors
+    return _technology_page(request, catalogue(), found, errors)
+
+
+@require_http_methods(["GET", "POST"])
+def new_technology(request: PortalRequest) -> HttpResponse:
+    """A form for a technology of the tenant's own."""
+    require(request.actor, Permission.CATALOGUE_CHANGE, _tenant())
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        fields = {**request.POST.dict(), "layers": request.POST.getlist("layers")}
+        try:
+            entry = own_catalogue.add_technology(fields, by=request.actor)
+        except BadRequest as refusal:
+            errors = refusal.errors
+        else:
+            messages.success(request, "The technology is in your catalogue.")
+            return redirect("technology", entry.technology)
+    context = {
+        "typed": request.POST,
+        "chosen": request.POST.getlist("layers"),
+        "errors": errors,
+        "kinds": KINDS,
+        "layers": catalogue().layers,
+    }
+    return render(request, "catalogue/new.html", context)
+
+
+@require_GET
+def quality(request: PortalRequest) -> HttpResponse:
+    """What is thin, old or contradictory."""
+    _require_view(request)
+    known = catalogue()
+    today = timezone.now().date()
+    found = lint.report(known, today)
+    context = {
+        "report": found,
+        "grades": [(grade, known.grades[grade], count) for grade, count in found.grades.items()],
+        "share": found.within_ttl * 100,
+        "snapshots": [(one, (today - one.as_of).days) for one in found.snapshots],
+        "due": list(found.due_by.items())[:12],
+        "known": known,
+    }
+    return render(request, "catalogue/quality.html", context)
+
+
+@require_GET
+def refreshes(request: PortalRequest) -> HttpResponse:
+    """What sources said anew, newest first."""
+    _require_view(request)
+    page = Paginator(CatalogueRefresh.objects.defer("document"), ROWS).get_page(
+        request.GET.get("page")
+    )
+    return render(request, "catalogue/refreshes.html", {"page": page})
+
+
+@require_http_methods(["GET", "POST"])
+def refresh(request: PortalRequest, refresh_id: UUID) -> HttpResponse:
+    """What one refresh would change; posting lets it in or not."""
+    _require_view(request)
+    found: CatalogueRefresh = get_object_or_404(CatalogueRefresh, pk=refresh_id)
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            return _decided(request, found)
+        except BadRequest as refusal:
+            errors = refusal.errors
+    context = {
+        "refresh": found,
+        "kinds": [
+            (title, found.difference[key], found.difference[f"{key}_altogether"])
+            for key, title in (("changed", "Changed"), ("added", "New"), ("removed", "Gone"))
+        ],
+        "errors": errors,
+        "may_decide": found.state == "open"
+        and may(request.actor, Permission.CATALOGUE_APPROVE, found),
+    }
+    return render(request, "catalogue/refresh.html", context)
+
+
+def _decided(request: PortalRequest, found: CatalogueRefresh) -> HttpResponse:
+    match request.POST.get("answer", ""):
+        case "accept":
+            own_catalogue.accept_refresh(found, request.POST.get("digest", ""), by=request.actor)
+            messages.success(request, "Countersigned: the catalogue has the new facts.")
+        case "reject":
+            own_catalogue.reject_refresh(found, request.POST.get("why", ""), by=request.actor)
+            messages.success(request, "Refused: the catalogue stays as it is.")
+        case _:
+            raise BadRequest({"answer": "expected accept or reject"})
+    return redirect("catalogue-refreshes")
+
+
+def _technology_page(
+    request: PortalRequest, known: Catalogue, found: Technology, errors: dict[str, str]
+) -> HttpResponse:
+    today = timezone.now().date()
+    titles = {layer.id: layer.title for layer in known.layers}
+    own = CatalogueEntry.objects.filter(technology=found.id)
+    context: dict[str, Any] = {
+        "technology": found,
+        "layers": [titles[one] for one in found.layers],
+        "groups": _grouped(found, today),
+        "rules": known.rules_of(found.id),
+        "standard": known.standards.get(found.id),
+        "standard_words": VERDICTS.get(_verdict(known, found), ""),
+        "verdicts": VERDICTS,
+        "own": own,
+        "disagreements": [
+            (kept, other) for kept, other in known.disagreements if kept.technology == found.id
+        ],
+        "errors": errors,
+        "typed": request.POST,
+        "today": today,
+        "may_change": may(request.actor, Permission.CATALOGUE_CHANGE, _tenant()),
+    }
+    return render(request, "catalogue/technology.html", context, status=400 if errors else 200)
+
+
+def _grouped(found: Technology, today: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Facts under headings: those with a value first, then what nobody has read."""
+    left = dict(found.facts)
+    groups = []
+    for title, prefixes in GROUPS:
+        names = [name for name in left if name.startswith(prefixes)]
+        if names:
+            groups.append((title, [_shown(left.pop(name), today) for name in names]))
+    groups.append(("About", [_shown(fact, today) for fact in left.values()]))
+    for _, rows in groups:
+        rows.sort(key=lambda row: (row["fact"].state != "known", row["fact"].label))
+    return groups
+
+
+def _shown(fact: Any, today: Any) -> dict[str, Any]:
+    age = "too old to count" if fact.is_stale(today) else "due" if fact.is_due(today) else ""
+    return {"fact": fact, "age": age if fact.state == "known" else ""}
+
+
+def _answers(found: Technology, words: str) -> bool:
+    text = " ".join((found.id, found.name, found.vendor, *found.aliases)).casefold()
+    return all(word in text for word in words.casefold().split())
+
+
+def _verdict(known: Catalogue, found: Technology) -> str:
+    standard = known.standards.get(found.id)
+    return standard.verdict if standard else ""
+
+
+def _tenant() -> AsTenant:
+    return AsTenant(current_tenant_id())
+
+
+def _require_view(request: PortalRequest) -> None:
+    seen = own_catalogue.CatalogueAsSeen(request.actor)
+    require(request.actor, Permission.CATALOGUE_VIEW, seen)
