@@ -61,6 +61,7 @@ def main() -> None:
     subprocess.run(command, cwd=ROOT, check=True)
     bench = ROOT / "tests" / "bench" / "verifier_bench.py"
     subprocess.run([sys.executable, str(bench), "--entries", str(options.entries)], check=True)
+    subprocess.run([sys.executable, "-m", "tests.bench.sandbox"], cwd=ROOT, check=True)
 
 
 def _machine() -> str:
