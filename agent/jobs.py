@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from agent import dossier, record, runner, upkeep
+from agent import dossier, queue, record, runner, upkeep
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from evidence.signing import FileKeys
@@ -30,6 +30,8 @@ def advance_task(task_id: str) -> None:
         raise
     if more:
         advance_task.delay(task_id)
+    else:
+        queue.seal_log()
 
 
 @shared_task(base=TenantlessJob)

@@ -34,14 +34,23 @@ def sign_record(proposal_id: UUID) -> None:
     _send("sign_record", proposal_id)
 
 
+def seal_log() -> None:
+    """Have heads signed over what is recorded so far, without waiting for the schedule."""
+    _queued("evidence.jobs.seal_waiting", [])
+
+
 def build_pack(pack_id: UUID) -> None:
     """Have an evidence pack built."""
     _send("build_pack", pack_id)
 
 
 def _send(job: str, subject: UUID) -> None:
+    _queued(f"agent.jobs.{job}", [str(subject)])
+
+
+def _queued(job: str, arguments: list[str]) -> None:
     try:
-        current_app.send_task(f"agent.jobs.{job}", [str(subject)])
+        current_app.send_task(job, arguments)
     except OperationalError as error:
         # What was asked for is committed already, and the sweep finds what waits.
-        log.error("the queue cannot be reached", job=job, subject=str(subject), error=str(error))
+        log.error("the queue cannot be reached", job=job, arguments=arguments, error=str(error))

@@ -3,9 +3,11 @@
 from celery import shared_task
 from django.utils import timezone
 
-from authz import emergency
+from authz import emergency, retention
+from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.models import Replay, Session
+from tenants.scope import tenants_with_evidence_work
 
 
 @shared_task(base=TenantlessJob)
@@ -15,6 +17,13 @@ def tidy() -> None:
     Those count for nothing already, so forgetting them is no change that anybody could notice.
     """
     for_each_tenant("untidy", _tidy)
+
+
+@shared_task(base=TenantlessJob)
+def apply_retention() -> None:
+    """Delete what tenants no longer keep. Runs every hour."""
+    by = system_actor("retention", "job")
+    for_each_tenant("expired", lambda: retention.apply(by=by), find=tenants_with_evidence_work)
 
 
 def _tidy() -> None:

@@ -23,6 +23,8 @@ class Permission(StrEnum):
     LEDGER_VIEW = "ledger.view"
     PACK_EXPORT = "pack.export"
     RECORD_SIGN = "record.sign"  # the evidence worker signs what is known of a proposal
+    RETENTION_CHANGE = "retention.change"  # how long a tenant's facts and decisions are kept
+    RETENTION_APPLY = "retention.apply"  # what is older goes; leaves never do
     LOG_KEY_ROTATE = "log_key.rotate"  # another key signs the tenant's log from now on
     PACK_BUILD = "pack.build"  # the evidence worker builds what was asked for
     MEMBER_VIEW = "member.view"

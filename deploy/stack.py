@@ -196,7 +196,8 @@ def _start_parts(parts: list[Part], values: dict[str, str], home: Path) -> None:
     pool["SECRETS_KEYS"] = values["SECRETS_KEYS"]
     parts.append(_started("web", web, kept | pool, home))
     parts.append(_started("agent", [*worker, "-Q", "agent", "-n", "agent@%h"], kept, home))
-    evidence = [*worker, "-Q", "evidence", "-B", "-n", "evidence@%h"]
+    # Two at once, so that heads are signed on time while a large pack is built.
+    evidence = [*worker, "-c", "2", "-Q", "evidence", "-B", "-n", "evidence@%h"]
     parts.append(_started("evidence", evidence, kept | {"KEYS_DIR": keys}, home))
 
 

@@ -112,11 +112,10 @@ def record(
         run=_run_of(on),
         trace=trace,
     )
-    with connection.cursor():  # binds the session to the tenant
-        # Past Django's cursor, which sends the statement as text to be parsed and planned anew each
-        # time, with every byte of the leaf spelled out.
-        with connection.wrap_database_errors:
-            connection.connection.execute(_STAGE, [entry_id, tenant.tenant_id, leaf, payload, salt])
+    # Opening Django's cursor binds the session to the tenant. The statement goes past it: it would
+    # be sent as text, to be parsed and planned anew, with every byte of the leaf spelled out.
+    with connection.cursor(), connection.wrap_database_errors:
+        connection.connection.execute(_STAGE, [entry_id, tenant.tenant_id, leaf, payload, salt])
     if answers:
         intents.end(answers)
     if phase == "intent" and trace:

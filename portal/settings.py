@@ -238,6 +238,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"queue": "evidence", "expires": 15},
     },
+    "delete what is kept no longer": {
+        "task": "authz.jobs.apply_retention",
+        "schedule": 3600.0,
+        "options": {"queue": "evidence", "expires": 3600},
+    },
     "end what is over": {
         "task": "authz.jobs.tidy",
         "schedule": 30.0,

@@ -30,6 +30,8 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.CATALOGUE_REFRESH: ("propose a refresh", "proposed a refresh of the catalogue"),
     P.CATALOGUE_APPROVE: ("decide about a refresh", "decided about a refresh of the catalogue"),
     P.TENANT_OPEN: ("open a tenant", "opened the tenant"),
+    P.RETENTION_CHANGE: ("say how long facts are kept", "said how long facts are kept"),
+    P.RETENTION_APPLY: ("delete facts that are too old", "deleted facts that were too old"),
     P.LOG_KEY_ROTATE: ("have another key sign the log", "had another key sign the log"),
     P.PACK_BUILD: ("build an evidence pack", "worked on an evidence pack"),
     "pack.download": ("download an evidence pack", "downloaded an evidence pack"),
