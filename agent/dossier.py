@@ -18,6 +18,7 @@ from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.intents import open_about
+from evidence.jobs import cosigned_note
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload, SignedRecord
 from evidence.pack import PackEntry, PackFault, Scope, build_pack
 from evidence.records import RecordFault
@@ -104,7 +105,7 @@ def _content(pack: Pack, keys: FileKeys) -> tuple[bytes, Checkpoint]:
         ),
         entries=_disclosed(entries),
         leaf_hashes=ledger.leaf_hashes(checkpoint.size),
-        checkpoint_note=checkpoint.note,
+        checkpoint_note=cosigned_note(checkpoint),
         files=_files(proposal, record, entries),
         signer=signer,
         story=_story(proposal),

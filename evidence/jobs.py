@@ -1,9 +1,12 @@
 """Celery's entry points of the evidence worker, the only one that holds signing keys."""
 
+import time
+
 from celery import shared_task
 from django.conf import settings
 
 from evidence import ledger, shipping, witnessing
+from evidence.models import Checkpoint
 from evidence.signing import FileKeys
 from evidence.witnessing import WitnessUnavailable
 from tenants.actor import system_actor
@@ -43,3 +46,16 @@ def name_gaps() -> None:
     """Say of what was begun and never answered that nobody knows what came of it."""
     by = system_actor("evidence worker", "job")
     for_each_tenant("intents", lambda: ledger.record_gaps(by), find=tenants_with_evidence_work)
+
+
+def cosigned_note(head: Checkpoint, seconds: float = 15) -> str:
+    """The head with the cosignatures it needs to be WITNESSED, or with those that came in time.
+
+    Who waits here holds keys and does not go outside itself: a worker that has none asks.
+    """
+    if witnessing.state_of(head) == witnessing.LOCAL and settings.WITNESS_QUORUM:
+        cosign.delay()
+        deadline = time.monotonic() + seconds
+        while witnessing.state_of(head) == witnessing.LOCAL and time.monotonic() < deadline:
+            time.sleep(0.1)
+    return witnessing.note_of(head)

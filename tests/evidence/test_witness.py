@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.test import override_settings
 
-from evidence import ledger, witnessing
+from evidence import jobs, ledger, witnessing
 from evidence.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, tree_root
 from evidence.models import Checkpoint, Cosignature
 from evidence.notes import Checkpoint as Head
@@ -323,6 +323,18 @@ def test_what_a_witness_saw_and_we_did_not_hear_of_is_asked_again(sealed):
     assert witnessing.cosign_newest() == [NAME]
     grow()
     assert witnessing.cosign_newest() == [NAME]
+
+
+def test_a_pack_waits_for_the_quorum_and_goes_without_it_in_the_end(sealed, monkeypatch):
+    _, witness, grow = sealed
+    monkeypatch.setattr(jobs.cosign, "delay", witnessing.cosign_newest)
+    first = Checkpoint.objects.get()
+
+    assert NAME in jobs.cosigned_note(first)
+    monkeypatch.setattr(jobs.cosign, "delay", lambda: None)  # nobody asks the witness
+
+    assert jobs.cosigned_note(grow(), seconds=0.3).count("\N{EM DASH}") == 1
+    assert witness.process.poll() is None
 
 
 def test_a_witness_that_is_away_can_be_asked_later(sealed):
