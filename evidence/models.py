@@ -283,7 +283,16 @@ class Pack(TenantScoped):
         READY = "ready"
         FAILED = "failed"
 
+    class Kind(models.TextChoices):
+        PROPOSAL = "proposal"
+        REPOSITORY = "repository"
+        PERIOD = "period"
+        FRAMEWORK = "framework"
+
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.PROPOSAL)
+    # Of a pack with entries of the whole tenant it is the tenant's own id: no project has that, so
+    # nobody comes by such a pack through a project.
     project_id = models.UUIDField()
     object_type = models.CharField(max_length=50)
     object_id = models.CharField(max_length=100)
@@ -297,6 +306,18 @@ class Pack(TenantScoped):
     size = models.BigIntegerField(null=True)  # bytes
     problem = models.TextField(blank=True)
     run = models.CharField(max_length=36, blank=True)
+    # What was ordered, for packs about more than one proposal.
+    period_from = models.DateTimeField(null=True)
+    period_to = models.DateTimeField(null=True)
+    framework = models.CharField(max_length=50, blank=True)
+    nonce = models.CharField(max_length=200, blank=True)
+    sample_size = models.PositiveIntegerField(default=0)  # 0: every pull request
+    # What was settled when the build began, so that building again gives the same bytes.
+    start_size = models.BigIntegerField(null=True)
+    population_end = models.BigIntegerField(null=True)
+    records_done = models.PositiveIntegerField(default=0)
+    records_total = models.PositiveIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True)  # no download from then on
 
     class Meta(TenantScoped.Meta):
         ordering: ClassVar[list[str]] = ["-created_at"]

@@ -2,12 +2,14 @@
 
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 
 from agent.places import artifact_store
-from authz.decisions import require, visible
+from authz.decisions import may, require, visible
 from authz.errors import Conflict
+from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.models import Pack
@@ -20,6 +22,14 @@ def pack_seen_by(actor: Actor, pack_id: UUID) -> Pack:
 
     Raises Http404 when they do not even know what it is about, Denied (recorded) when they do.
     """
+    tenant = AsTenant(current_tenant_id())
+    about_all: Pack | None = Pack.objects.filter(pk=pack_id, project_id=current_tenant_id()).first()
+    if about_all is not None:
+        # It holds entries of the whole tenant, whatever projects its orders were about.
+        if not may(actor, Permission.PACK_EXPORT, tenant):
+            raise Http404
+        require(actor, Permission.PACK_EXPORT, tenant)
+        return about_all
     known = visible(actor, Permission.PROPOSAL_VIEW, Pack.objects.all())
     pack: Pack = get_object_or_404(known, pk=pack_id)
     require(actor, Permission.PACK_EXPORT, pack)
@@ -33,6 +43,10 @@ def pack_download(actor: Actor, pack: Pack) -> HttpResponse:
     """
     if pack.state != Pack.State.READY:
         raise Conflict(f"this pack is {pack.get_state_display().lower()}; there is no file of it")
+    if pack.expires_at is not None and pack.expires_at < timezone.now():
+        raise Conflict(
+            f"this pack could be downloaded until {pack.expires_at:%Y-%m-%d}; order it again"
+        )
     content = artifact_store().get(current_tenant_id(), pack.sha256, size=pack.size)
     ledger.record(
         "pack.download",

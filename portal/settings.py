@@ -72,6 +72,7 @@ if len(WITNESSES) < WITNESS_QUORUM:
     raise ImproperlyConfigured(
         f"WITNESS_QUORUM={WITNESS_QUORUM}, but WITNESSES names {len(WITNESSES)}"
     )
+PACK_DAYS = environment.number("PACK_DAYS", 30)  # how long a pack can be downloaded
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
 
 # Roles, teams and shares are asked in this process's memory, or in SQL; the first is quicker.

@@ -4,10 +4,14 @@ from datetime import datetime
 from uuid import UUID
 
 from django.http import HttpResponse
-from ninja import Query, Router, Schema
-from pydantic import Field
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema, Status
+from pydantic import AwareDatetime, Field
 
-from authz.decisions import require
+from agent import lifecycle
+from agent.lifecycle import PackOrder
+from agent.models import Repository
+from authz.decisions import require, visible
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import Pack
@@ -28,6 +32,7 @@ class PackOut(Schema):
 
     id: UUID
     state: str = one_of(Pack.State.values)
+    kind: str = one_of(Pack.Kind.values)
     title: str
     object_type: str = Field(examples=["proposal"])
     object_id: str
@@ -37,6 +42,9 @@ class PackOut(Schema):
     checkpoint_size: int | None = Field(description="Entries in the log that its proofs lead to.")
     sha256: str = Field(description="Of the ZIP file; empty until it is ready.")
     size: int | None = Field(description="Bytes.")
+    records_done: int = Field(description="Pull requests whose record is ready for it.")
+    records_total: int = Field(description="Pull requests whose files go into it.")
+    expires_at: datetime | None = Field(description="No download from then on.")
     problem: str = Field(description="Why it could not be built; empty otherwise.")
 
 
@@ -45,6 +53,37 @@ def list_packs(request: PortalRequest, paging: Query[Paging]) -> dict[str, objec
     """Evidence packs of the tenant, newest first."""
     require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
     return paging.of(Pack.objects.all())
+
+
+class PackIn(Schema):
+    """A pack about a repository, a period or a framework."""
+
+    kind: str = one_of([Pack.Kind.REPOSITORY, Pack.Kind.PERIOD, Pack.Kind.FRAMEWORK])
+    repository: UUID | None = Field(None, description="For kind repository.")
+    framework: str = Field("", description="For kind framework, such as ssdf-1.1.")
+    period_from: AwareDatetime | None = Field(None, description="Left out: from the beginning.")
+    period_to: AwareDatetime | None = Field(None, description="Left out: until now.")
+    nonce: str = Field("", description="A word nobody could foresee, to draw a sample with.")
+    sample_size: int = Field(0, description="How many pull requests to draw; 0 for all.")
+
+
+@router.post("", response={202: PackOut, **CHANGE})
+def order_pack(request: PortalRequest, order: PackIn) -> Status[Pack]:
+    """Ask for a pack about more than one proposal; follow it at /packs/{id} until it is ready."""
+    repository = None
+    if order.repository is not None:
+        known = visible(request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all())
+        repository = get_object_or_404(known, pk=order.repository)
+    wanted = PackOrder(
+        order.kind,
+        repository,
+        order.framework,
+        order.period_from,
+        order.period_to,
+        order.nonce,
+        order.sample_size,
+    )
+    return Status(202, lifecycle.order_pack(wanted, by=request.actor))
 
 
 @router.get("/{pack_id}", response={200: PackOut, **READ_ONE})

@@ -1,16 +1,21 @@
 """Evidence packs: ordering one, watching it being built, taking it away."""
 
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agent import lifecycle
-from agent.models import Proposal
+from agent.lifecycle import PackOrder
+from agent.models import Proposal, Repository
 from authz.decisions import may, require, visible
+from authz.errors import BadRequest
 from authz.people import AsTenant
 from authz.permissions import Permission
+from evidence.controls import frameworks
 from evidence.models import LogKey, Pack
 from portal.http import PortalRequest
 from portal.packs import pack_download, pack_filename, pack_seen_by
@@ -43,6 +48,68 @@ def listing(request: PortalRequest) -> HttpResponse:
     require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
     context = lists.page_of(request, Pack.objects.all(), COLUMNS, first="-when")
     return render(request, "packs/list.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def order(request: PortalRequest) -> HttpResponse:
+    """Order a pack about a repository, a period or a framework."""
+    require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
+    repositories = visible(request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all())
+    errors: dict[str, str] = {}
+    typed = request.POST if request.method == "POST" else QueryDict()
+    if request.method == "POST":
+        try:
+            return redirect("pack", _ordered(request, repositories).pk)
+        except BadRequest as refusal:
+            errors = refusal.errors
+    context = {
+        "typed": typed,
+        "kind": typed.get("kind", Pack.Kind.PERIOD),
+        "errors": errors,
+        "repositories": repositories.order_by("name"),
+        "frameworks": frameworks().values(),
+    }
+    return render(request, "packs/order.html", context, status=422 if errors else 200)
+
+
+def _ordered(request: PortalRequest, repositories: QuerySet[Repository]) -> Pack:
+    typed, errors = request.POST, {}
+    days: dict[str, datetime | None] = {}
+    for name in ("from", "to"):
+        try:
+            day = date.fromisoformat(typed[name]) if typed.get(name) else None
+        except ValueError:
+            errors[name] = "is no date; write it as 2026-11-23"
+            continue
+        # A period ends with its last day.
+        late = timedelta(days=1) if name == "to" else timedelta()
+        days[name] = datetime.combine(day, time(), tzinfo=UTC) + late if day else None
+    wanted = typed.get("sample", "").strip() or "0"
+    if not wanted.isdecimal() or len(wanted) > 6:
+        errors["sample"] = "is no whole number; give how many pull requests to draw"
+    if errors:
+        raise BadRequest(errors)
+    kind = typed.get("kind", "")
+    repository = None
+    if kind == Pack.Kind.REPOSITORY and typed.get("repository"):
+        repository = get_object_or_404(repositories, pk=_uuid(typed["repository"]))
+    wished = PackOrder(
+        kind,
+        repository,
+        typed.get("framework", "") if kind == Pack.Kind.FRAMEWORK else "",
+        days["from"],
+        days["to"],
+        typed.get("nonce", "").strip(),
+        int(wanted),
+    )
+    return lifecycle.order_pack(wished, by=request.actor)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as fault:
+        raise Http404 from fault
 
 
 @require_GET

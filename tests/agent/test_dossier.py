@@ -8,15 +8,19 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from zipfile import ZipFile
 
 import pytest
 from django.conf import settings
 
-from agent import dossier, lifecycle, repositories, runner, upkeep
+from agent import dossier, lifecycle, range_pack, repositories, runner, upkeep
+from agent.lifecycle import PackOrder
 from agent.models import Artifact, Task
 from agent.places import artifact_store, catalogue
 from agent.record import files_of, sign_record
+from authz.errors import BadRequest, Denied
+from evidence import ledger
 from evidence.models import Entry, Pack, Payload, SignedRecord
 from evidence.signing import FileKeys
 from tenants.actor import system_actor
@@ -197,3 +201,180 @@ def test_a_later_pack_proves_that_the_log_grew_out_of_an_earlier_ones(
     assert said["exit_code"] == 0, said
     grown = [row["what"] for row in said["verified"] if row["check"] == "consistency"]
     assert grown == [f"the log grew out of the head over {first.checkpoint_size} entries"]
+
+
+def document(content, name):
+    with ZipFile(BytesIO(content)) as archive:
+        return json.loads(archive.read(name))
+
+
+def population(content):
+    with ZipFile(BytesIO(content)) as archive:
+        return [json.loads(line) for line in archive.read("population/prs.jsonl").splitlines()]
+
+
+def another(company, proposal):
+    """A second proposal, in a repository of its own."""
+    repository = repositories.register(
+        "till",
+        project=company.project,
+        files={"README.md": b"# Till\n"},
+        written=WRITTEN,
+        by=system_actor("test", "cli"),
+    )
+    task = lifecycle.file_recommendation(
+        {**catalogue().examples[0], "layers": ["relational-data"]},
+        repository=repository,
+        owner=company.people["ada"],
+        by=by(company, "ada"),
+    )
+    while runner.advance(task.pk):
+        pass
+    task.refresh_from_db()
+    return task.proposal
+
+
+def test_a_pack_about_everything_holds_every_entry_and_every_pull_request(
+    in_acme, proposal, keys, tmp_path
+):
+    countersigned(in_acme, proposal)
+    order = PackOrder(Pack.Kind.PERIOD)
+    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+
+    content, said = verified(pack, tmp_path)
+
+    assert (said["verdict"], said["complete"], said["exit_code"]) == ("LOCAL", True, 0), said
+    assert [row["proposal"] for row in population(content)] == [str(proposal.pk)]
+    changes = document(content, "access/changes.json")["changes"]
+    assert any(row["action"] == "member.admit" for row in changes)
+    rows = {
+        (row["framework"], row["id"]): row
+        for row in document(content, "controls/coverage.json")["controls"]
+    }
+    assert rows["NIST SSDF 1.1", "PW.2.1"]["strength"] == "proved per PR"
+    assert rows["NIST SSDF 1.1", "PO.2.1"]["strength"] == "configuration snapshot"
+    assert rows["NIST SSDF 1.1", "PW.8.2"]["strength"] == "none"
+    assert rows["NIST SSDF 1.1", "PO.2.2"]["note"] == "would need: organisational upload"
+    assert len(rows) == 42 + 253 + 259 + 9
+
+
+def test_the_same_pack_built_again_has_the_same_bytes(in_acme, proposal, keys):
+    pack = built(lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris")), keys)
+    before = pack.sha256
+    ledger.record("task.note", by=system_actor("test", "job"), on=proposal)
+    with TemporaryFile() as out:
+        pack.refresh_from_db()
+        range_pack.write_range(pack, keys, out)
+        out.seek(0)
+        again = sha256(out.read()).hexdigest()
+
+    assert again == before
+
+
+def test_a_pack_about_one_repository_lists_the_others_without_their_files(
+    in_acme, proposal, keys, tmp_path
+):
+    other = another(in_acme, proposal)
+    order = PackOrder(Pack.Kind.REPOSITORY, repository=proposal.repository)
+    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+
+    content, said = verified(pack, tmp_path)
+
+    assert said["exit_code"] == 0, said
+    assert {row["proposal"]: row["excluded"] for row in population(content)} == {
+        str(proposal.pk): "",
+        str(other.pk): "another repository",
+    }
+    with ZipFile(BytesIO(content)) as archive:
+        assert not any(name.startswith("prs/till") for name in archive.namelist())
+        lines = [json.loads(line) for line in archive.read("log/entries.jsonl").splitlines()]
+    shown = [line["leaf"]["run"] for line in lines if line["payload"]]
+    assert str(other.run_id) not in {
+        line["leaf"]["run"]
+        for line in lines
+        if line["payload"] and line["leaf"]["action"] != "record.sign"
+    }
+    assert str(proposal.run_id) in shown
+
+
+def test_an_auditors_nonce_draws_the_sample(in_acme, proposal, keys, tmp_path):
+    another(in_acme, proposal)
+    ledger.seal(keys)
+    order = PackOrder(Pack.Kind.PERIOD, nonce="17 23 42", sample_size=1)
+    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+
+    content, said = verified(pack, tmp_path)
+
+    assert (said["exit_code"], said["complete"]) == (0, True), said
+    rows = population(content)
+    assert sorted(row["excluded"] for row in rows) == ["", "not drawn"]
+    assert document(content, "sample.json")["drawn"] == [
+        row["proposal"] for row in rows if row["folder"]
+    ]
+
+
+def test_a_later_period_continues_an_earlier_head(in_acme, proposal, keys, tmp_path):
+    first = ledger.seal(keys)
+    countersigned(in_acme, proposal)
+    order = PackOrder(Pack.Kind.FRAMEWORK, framework="ssdf-1.1", period_from=first.signed_at)
+    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+    head = tmp_path / "first.note"
+    head.write_text(first.note)
+
+    content, said = verified(pack, tmp_path, "--previous", str(head))
+
+    assert said["exit_code"] == 0, said
+    assert document(content, "scope.json")["start"] == first.size
+    assert {
+        row["framework"] for row in document(content, "controls/coverage.json")["controls"]
+    } == {"NIST SSDF 1.1"}
+
+
+def test_a_build_that_was_cut_off_goes_on_after_the_last_record(
+    in_acme, proposal, keys, monkeypatch
+):
+    another(in_acme, proposal)
+    pack = lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris"))
+    signed = []
+
+    def dies_at_the_second(proposal_id, keys):
+        if len(signed) == 1:
+            raise OSError("the machine went away")
+        signed.append(proposal_id)
+        return sign_record(proposal_id, keys)
+
+    monkeypatch.setattr(range_pack, "sign_record", dies_at_the_second)
+    with pytest.raises(OSError, match="went away"):
+        dossier.build(pack.pk, keys)
+    pack.refresh_from_db()
+    assert (pack.records_done, pack.records_total) == (1, 2)
+    monkeypatch.undo()
+
+    built(pack, keys)
+
+    assert SignedRecord.objects.count() == 2
+
+
+def test_only_whoever_may_export_orders_packs_about_everything(in_acme):
+    with pytest.raises(Denied):
+        lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "bo"))
+    assert not Pack.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [
+        (PackOrder("galaxy"), "kind"),
+        (PackOrder("repository"), "repository"),
+        (PackOrder("framework", framework="iso-1"), "framework"),
+        (PackOrder("framework"), "framework"),
+        (PackOrder("period", nonce="x"), "nonce"),
+        (PackOrder("period", sample_size=3), "nonce"),
+        (PackOrder("period", period_from=WRITTEN, period_to=WRITTEN), "to"),
+    ],
+)
+def test_an_order_that_makes_no_sense_names_the_field(in_acme, order, field):
+    with pytest.raises(BadRequest) as refusal:
+        lifecycle.order_pack(order, by=by(in_acme, "iris"))
+
+    assert field in refusal.value.errors

@@ -1,0 +1,162 @@
+"""What goes into every evidence pack: disclosed entries, decisions, coverage, the configuration."""
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from django.db.models import Count
+
+from agent.models import Proposal, Review
+from agent.record import folder_of
+from authz.models import Grant, PolicyVersion
+from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST
+from evidence import ledger
+from evidence.controls import SNAPSHOT_ACTION, Seen, coverage, frameworks, rules_digest
+from evidence.models import Checkpoint, Entry, Pack, Payload, SignedRecord
+from evidence.oscal import assessment_results, attestations
+from evidence.pack import PackEntry, PackFault, Scope
+from evidence.signing import FileKeys
+from tenants.models import IdentityProvider
+
+TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
+HEADS_COMPARED = 20  # earlier packs from whose heads a proof leads to a new one
+
+
+def tool_versions() -> dict[str, str]:
+    return {tool: version(tool) for tool in TOOLS}
+
+
+def settled_head(pack: Pack, keys: FileKeys, records: Sequence[SignedRecord]) -> Checkpoint:
+    """The signed head that the pack ends at: the one it was begun with, or a new one.
+
+    A record that was signed since then needs a new one, or no entry of the pack would name it.
+    """
+    if pack.checkpoint_size is not None:
+        begun: Checkpoint = Checkpoint.objects.get(size=pack.checkpoint_size)
+        if all(record.created_at <= begun.signed_at for record in records):
+            return begun
+    checkpoint = ledger.seal(keys)
+    if checkpoint is None:
+        raise PackFault("the ledger is empty")
+    Pack.objects.filter(pk=pack.pk).update(checkpoint_size=checkpoint.size)
+    pack.checkpoint_size = checkpoint.size
+    return checkpoint
+
+
+def configuration() -> dict[str, Any]:
+    """The rules and settings in force, for an entry that a pack can point to. Holds no secret."""
+    held = Grant.objects.values_list("role").annotate(people=Count("user", distinct=True))
+    active = PolicyVersion.objects.filter(state=PolicyVersion.State.ACTIVE).first()
+    providers = IdentityProvider.objects.filter(state=IdentityProvider.State.ON)
+    return {
+        "roles": {
+            "digest": POLICY_DIGEST,
+            "not_by_requester": sorted(NOT_BY_REQUESTER),
+            "only_by_people": sorted(ONLY_BY_PEOPLE),
+        },
+        "people": {"by_role": dict(held.order_by("role"))},
+        "policies": {"active": active.digest if active else ""},
+        "sign_in": {"providers_on": providers.count()},
+    }
+
+
+def disclosed_entries(entries: Iterable[Entry], withheld: Iterable[Entry] = ()) -> list[PackEntry]:
+    """Entries as a pack holds them, with their facts but for those in `withheld`."""
+    rows = list(entries)
+    hidden = {entry.pk for entry in withheld}
+    payloads = Payload.objects.in_bulk([entry.pk for entry in rows if entry.pk not in hidden])
+    return [
+        PackEntry(
+            entry.index,
+            bytes(entry.leaf),
+            bytes(payload.body) if (payload := payloads.get(entry.pk)) else None,
+            bytes(payload.salt) if payload else None,
+        )
+        for entry in rows
+    ]
+
+
+def approvals(proposal: Proposal, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Who decided about a proposal, each with the entry that says so."""
+    recorded = {
+        (entry.action, entry.actor_id): entry
+        for entry in entries
+        if entry.outcome == "ok" and entry.object_id == str(proposal.pk)
+    }
+    rows = []
+    for review in proposal.reviews.select_related("reviewer"):
+        signed = review.verdict == Review.Verdict.COUNTERSIGNED
+        action = "proposal.countersign" if signed else "proposal.reject"
+        entry = recorded.get((action, str(review.reviewer_id)))
+        if entry is None:
+            continue  # decided after the pack's head
+        facts = Payload.objects.get(pk=entry.pk).facts
+        rows.append(
+            {
+                "entry": entry.index,
+                "decision": "countersigned" if signed else "refused",
+                "person": {"id": str(review.reviewer_id), "name": review.reviewer.name},
+                "at": entry.said["ts"],
+                "note": review.comment,
+                "diff_sha256": facts["diff_sha256"],
+                "stands": facts["diff_sha256"] == proposal.diff_sha256,
+            }
+        )
+    return rows
+
+
+def population_row(proposal: Proposal, excluded: str = "") -> dict[str, Any]:
+    """A proposal as a line of population/prs.jsonl. excluded: why its files are not in the pack."""
+    return {
+        "proposal": str(proposal.pk),
+        "repo": proposal.repository.name,
+        "number": proposal.number,
+        "title": proposal.title,
+        "head": proposal.head_sha,
+        "diff_sha256": proposal.diff_sha256,
+        "folder": "" if excluded else folder_of(proposal),
+        "excluded": excluded,
+    }
+
+
+def control_files(
+    seen: Sequence[Seen], entries: Iterable[PackEntry], scope: Scope, pack: Pack
+) -> dict[str, bytes]:
+    """What the pack shows for which controls, for people and for two kinds of tools."""
+    only = [pack.framework] if pack.framework else []
+    rows = coverage(seen, _snapshot(entries, pack), only=only)
+    known = list(frameworks().values())
+    name = f"{scope.tenant_id}/{pack.pk}"
+    return {
+        "controls/coverage.json": as_json({"controls": rows, "rules_sha256": rules_digest()}),
+        "controls/oscal-assessment-results.json": assessment_results(
+            rows, known, pack=name, title=pack.title, at=scope.created_at
+        ),
+        "controls/cdxa.cdx.json": attestations(
+            rows, known, pack=name, tenant=scope.tenant_name, at=scope.created_at
+        ),
+    }
+
+
+def heads_handed_out(size: int, limit: int = HEADS_COMPARED) -> list[int]:
+    """Sizes of the last heads that packs carried out of the house before the one over `size`."""
+    earlier = Pack.objects.filter(state=Pack.State.READY, checkpoint_size__lt=size)
+    sizes = earlier.order_by("-checkpoint_size").values_list("checkpoint_size", flat=True)
+    return list(sizes.distinct()[:limit])
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _snapshot(entries: Iterable[PackEntry], pack: Pack) -> tuple[int, dict[str, Any]] | None:
+    """The newest snapshot of the configuration that was taken for this pack."""
+    found = None
+    for entry in entries:
+        if entry.payload is None or SNAPSHOT_ACTION.encode() not in entry.leaf:
+            continue
+        leaf = json.loads(entry.leaf)
+        if leaf["action"] == SNAPSHOT_ACTION and leaf["object"]["id"] == str(pack.pk):
+            found = entry.index, json.loads(entry.payload)
+    return found
