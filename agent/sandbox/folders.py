@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import secrets
 import shutil
 import signal
@@ -79,17 +80,40 @@ def _kill_all_that_name(folder: Path, patience: float = 5) -> None:
         time.sleep(0.01)
 
 
-def memory_mb(folder: Path) -> int:
-    """Memory of the processes that were started for a run, in MiB; shared pages count once."""
-    mark = folder.name.encode()
-    found = 0
-    for process in _processes():
-        if mark in _command(process):
-            with suppress(OSError, ProcessLookupError):
-                said = Path(f"/proc/{process}/smaps_rollup").read_text()
-                sizes = [line.split()[1] for line in said.splitlines() if line.startswith("Pss:")]
-                found += sum(int(size) for size in sizes)
-    return found // 1024
+def memory_mb(process: int) -> int:
+    """Memory of a process and of all below it, in MiB. Shared pages count once where that is known."""
+    parents = {one: parent for one in _processes() if (parent := _parent(one)) is not None}
+    family, size = {process}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {one for one, parent in parents.items() if parent in family}
+    # gVisor keeps each program inside in two processes that share one memory; it counts once.
+    counted = [one for one in family if one == process or _pages(one) != _pages(parents[one])]
+    return sum(_memory_kb(one) for one in counted) // 1024
+
+
+def _parent(process: int) -> int | None:
+    try:
+        said = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(said.rpartition(")")[2].split()[1])
+
+
+def _pages(process: int) -> list[int]:
+    """Size, resident, shared and so on, in pages; empty for a process that is gone."""
+    try:
+        return [int(word) for word in Path(f"/proc/{process}/statm").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _memory_kb(process: int) -> int:
+    try:
+        said = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:  # gone, or in a namespace that is not ours to look into
+        return (_pages(process) or [0, 0])[1] * resource.getpagesize() // 1024
+    return sum(int(line.split()[1]) for line in said.splitlines() if line.startswith("Pss:"))
 
 
 def _processes() -> list[int]:

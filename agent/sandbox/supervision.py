@@ -169,7 +169,7 @@ class Watched:
             self.end(Ended.TIMED_OUT)
         if self.how.group is None and time.monotonic() > self._weigh_at:
             self._weigh_at = time.monotonic() + _WEIGH_S
-            self._heaviest = max(self._heaviest, folders.memory_mb(self.how.folder))
+            self._heaviest = max(self._heaviest, folders.memory_mb(self.process.pid))
             if self._heaviest > self.how.memory_mb:
                 self.end(Ended.OUT_OF_MEMORY)
 

@@ -94,3 +94,48 @@ def test_browser_assets_are_pinned_exactly_and_their_lock_names_no_server():
     for name, version in asked["dependencies"].items():
         assert installed[f"node_modules/{name}"]["version"] == version
     assert all("integrity" in found and "resolved" not in found for found in installed.values())
+
+
+@pytest.mark.parametrize(
+    ("said", "enough"),
+    [
+        ("runsc version 0.0~20240729.0\nspec: 1.0.2-dev", True),
+        ("runsc version release-20260105.0\nspec: 1.1.0", True),
+        ("runsc version 0.0~20221219.0\nspec: 1.0.2-dev", False),
+        ("runsc version VERSION_MISSING", False),
+    ],
+)
+def test_a_gvisor_that_is_too_old_does_not_count(tmp_path, monkeypatch, said, enough):
+    (tmp_path / "runsc").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tmp_path / "runsc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    assert install._has_gvisor() is enough
+
+
+def test_where_no_package_brings_gvisor_it_is_said_and_the_tests_do_not_start(monkeypatch, capsys):
+    monkeypatch.setattr(install, "_debian_release", lambda: "trixie")
+    monkeypatch.setattr(install, "_has_gvisor", lambda: False)
+
+    with pytest.raises(install.CannotInstall, match=r"gVisor is missing.*/usr/local/bin"):
+        install.install_system_packages(for_tests=True)
+    install._without_gvisor(for_tests=False)
+    assert "gVisor is missing" in capsys.readouterr().err
+
+
+def test_the_backports_are_taken_from_the_mirror_in_use(monkeypatch):
+    monkeypatch.setattr(
+        install,
+        "_sources",
+        lambda form: (
+            "http://mirror.example/security/ bookworm-security Debian-Security\n"
+            "http://mirror.example/debian/ bookworm Debian\n"
+        ),
+    )
+
+    entry = install._backports_entry()
+
+    assert "URIs: http://mirror.example/debian/\n" in entry
+    assert "Suites: bookworm-backports\n" in entry
+    assert "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n" in entry
+    assert not install._has_backports()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox import engine, folders
+from agent.sandbox import Ended, Job, Limits, engine, folders
 
 WORKER = """
 import sys, threading
@@ -91,3 +91,17 @@ def test_a_process_that_did_not_die_with_its_worker_is_found_and_ended(gvisor):
 
     assert gvisor.reap() == 1
     assert left.wait(10) == -signal.SIGKILL
+
+
+def test_where_there_are_no_control_groups_memory_is_added_up_and_limited(gvisor):
+    """What happens for a worker without root; the sum is of all processes of a sandbox."""
+    weak = dataclasses.replace(gvisor)
+    weak.__dict__["_hierarchies"] = None
+    hoard = "held = []\nwhile True: held.append(b'x' * 4_000_000)"
+    job = Job(("python", "-c", hoard), {}, limits=Limits(wall_s=60, memory_mb=128))
+
+    outcome = weak.run(job)
+
+    assert outcome.ended is Ended.OUT_OF_MEMORY
+    assert outcome.peak_memory_mb > 128
+    assert weak.run(Job(("true",), {})).ended is Ended.EXITED
