@@ -348,3 +348,30 @@ class OutsideEngine(TenantScoped):
             *TenantScoped.Meta.constraints,
             models.UniqueConstraint(fields=["tenant"], name="authz_outsideengine_one"),
         ]
+
+
+class LogDestination(TenantScoped):
+    """Where a tenant's ledger is copied to, and how far the copy has got."""
+
+    class Kind(models.TextChoices):
+        FILE = "file"
+        HEC = "hec"
+        SYSLOG = "syslog"
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(max_length=100)
+    address = models.CharField(max_length=500, blank=True)  # URL; host:port; none for a file
+    secret = models.TextField(blank=True)  # sealed; HEC's token
+    trusted = models.TextField(blank=True)  # certificates in PEM besides those of the machine
+    created_at = models.DateTimeField(auto_now_add=True)
+    # What the exporter writes. next_index: of the entry that it sends next.
+    next_index = models.BigIntegerField(default=0)
+    checkpoint_size = models.BigIntegerField(default=0)  # of the last checkpoint that was sent
+    checkpoint_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    problem = models.TextField(blank=True)  # of the last try
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["created_at"]

@@ -34,6 +34,7 @@ class Permission(StrEnum):
     PROJECT_ROLE_CHANGE = "project_role.change"
     PROJECT_CREATE = "project.create"
     TEAM_CHANGE = "team.change"  # who is in which team
+    LOG_EXPORT_CHANGE = "log_export.change"  # where the ledger is copied to
     RELATIONS_ENGINE = "relations.engine"  # which server answers questions about relations
     SHARE_CHANGE = "share.change"  # who may look at one project or task besides
     MEMBER_INVITE = "member.invite"  # a link that lets somebody in once

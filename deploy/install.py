@@ -134,6 +134,10 @@ def install_system_packages(*, for_tests: bool) -> None:
         needed.append(SystemPackage("python3-venv", _has_ensurepip))
     if for_tests:
         needed.append(SystemPackage("chromium", lambda: shutil.which("chromium") is not None))
+        # tests/portal/siem: a real server that copies of the log are sent to, over TLS.
+        needed.append(SystemPackage("rsyslog", Path("/usr/sbin/rsyslogd").exists))
+        gtls = "usr/lib/*/rsyslog/lmnsd_gtls.so"
+        needed.append(SystemPackage("rsyslog-gnutls", lambda: any(Path("/").glob(gtls))))
     missing = [package for package in needed if not package.present()]
     if not missing:
         return

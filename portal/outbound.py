@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Timer
 from typing import Any
@@ -59,7 +59,7 @@ def fetch_json(
     parts = _parts(address)
     host, port, tls = str(parts.hostname), _port(parts), parts.scheme == "https"
     connection = _Pinned(host, port, _allowed_addresses(host, port, tls=tls), tls=tls)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = _path(parts)
     sent = {"Accept": "application/json", "Connection": "close", **(headers or {})}
     body = None
     if form is not None:
@@ -80,6 +80,59 @@ def fetch_json(
     return _answer(host, response, raw)
 
 
+def post_json(
+    address: str, body: bytes, *, headers: Mapping[str, str], trusted: str = ""
+) -> Answer:
+    """POST `body` (JSON) to `address` and read the JSON that comes back; else as fetch_json().
+
+    trusted: certificates in PEM to trust besides the machine's. Raises NotFetched.
+    """
+    parts = _parts(address)
+    host, port, tls = str(parts.hostname), _port(parts), parts.scheme == "https"
+    addresses = _allowed_addresses(host, port, tls=tls)
+    connection = _Pinned(host, port, addresses, tls=tls, trusted=trusted)
+    sent = {"Accept": "application/json", "Connection": "close", **headers}
+    sent["Content-Type"] = "application/json"
+    try:
+        with _ending_in_time(connection):
+            connection.request("POST", _path(parts), body, sent)
+            with connection.getresponse() as response:
+                raw = response.read(LARGEST + 1)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        quotable = repr(error) if isinstance(error, OSError) else type(error).__name__
+        log.warning("posting failed", host=host, error=quotable)
+        raise NotFetched(f"{host} does not answer as it should: {quotable}") from error
+    if connection.is_late:
+        raise NotFetched(f"{host} does not answer in time")
+    return _answer(host, response, raw)
+
+
+def deliver(host: str, port: int, body: bytes, *, trusted: str = "") -> None:
+    """Send `body` over TLS, and return once the other side has read all of it.
+
+    That is known because it is told that no more will come, and only then hangs up. trusted: as
+    for post_json(). Raises NotFetched.
+    """
+    addresses = _allowed_addresses(host, port, tls=True)
+    connection = _Pinned(host, port, addresses, tls=True, trusted=trusted)
+    try:
+        with _ending_in_time(connection):
+            connection.connect()
+            connection.sock.sendall(body)
+            try:
+                # TLS says goodbye and waits for the other's, which comes after all that was read.
+                connection.sock.unwrap()  # type: ignore[union-attr]  # wrapped by connect()
+            except ssl.SSLEOFError:
+                # Some hang up without a goodbye, rsyslog among them. With anything left unread,
+                # the other side's machine would have reset the connection, which is no end of file.
+                log.debug("hung up without a goodbye", host=host)
+    except (OSError, ValueError) as error:
+        log.warning("delivering failed", host=host, error=repr(error))
+        raise NotFetched(f"{host} did not take it: {type(error).__name__}") from error
+    if connection.is_late:
+        raise NotFetched(f"{host} did not take it in time")
+
+
 def may_be_named(address: str) -> bool:
     """Whether browsers may be sent there: https, or http on this machine while trying out."""
     try:
@@ -92,11 +145,13 @@ def may_be_named(address: str) -> bool:
 class _Pinned(http.client.HTTPConnection):
     """A connection to addresses that were checked, whatever the host's name means by then."""
 
-    def __init__(self, host: str, port: int, addresses: list[Address], *, tls: bool) -> None:
+    def __init__(
+        self, host: str, port: int, addresses: list[Address], *, tls: bool, trusted: str = ""
+    ) -> None:
         super().__init__(host, port, timeout=PATIENCE)
         self.default_port = 443 if tls else 80
         self._addresses = addresses
-        self._tls = _trust() if tls else None
+        self._tls = _trust(trusted) if tls else None
         self._reached: socket.socket | None = None  # the standard library forgets its own early
         self.is_late = False
 
@@ -131,10 +186,13 @@ class _Pinned(http.client.HTTPConnection):
             log.info("the connection had ended when time was up", host=self.host)
 
 
-@cache
-def _trust() -> ssl.SSLContext:
-    """What this machine trusts. Read once: it takes some 20 ms, and a sign-in fetches thrice."""
-    return ssl.create_default_context()
+@lru_cache(maxsize=32)
+def _trust(more: str = "") -> ssl.SSLContext:
+    """What this machine trusts, and `more` (PEM). Kept: to read it takes some 20 ms."""
+    trust = ssl.create_default_context()
+    if more:
+        trust.load_verify_locations(cadata=more)
+    return trust
 
 
 @contextmanager
@@ -167,6 +225,10 @@ def _parts(address: str) -> SplitResult:
     ):
         raise NotFetched("an address is not a web address that begins with https")
     return parts
+
+
+def _path(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _port(parts: SplitResult) -> int:

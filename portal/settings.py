@@ -88,6 +88,9 @@ RELATIONS_SERVERS = {
     for name in ("spicedb", "openfga")
 }
 
+# Where destinations of the kind "file" are written, a file each; none: that kind is not offered.
+LOG_COPIES_DIR = Path(copies) if (copies := environment.text("LOG_COPIES_DIR", "")) else None
+
 # Apps: shared ones stand once in the public schema, the others in every cell.
 SHARED_APPS = ["tenants.cells", "django.contrib.contenttypes", "django.contrib.auth"]
 TENANT_APPS = ["tenants", "evidence", "authz", "agent"]

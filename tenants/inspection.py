@@ -28,6 +28,7 @@ LOOKUPS = {
     "public.tenant_of_id(wanted uuid)": {rls.APP, rls.AUDITOR},
     "public.tenants_with_work(kind text)": {rls.APP},
     "public.tenants_with_evidence_work(kind text)": {rls.APP},
+    "public.tenants_with_log_destinations()": {rls.APP},
     "public.tenant_is_here()": set(),
 }
 FIXED_PATH = ["search_path=public, pg_temp"]

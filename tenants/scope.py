@@ -97,7 +97,7 @@ def tenants_with_work(kind: str) -> list[UUID]:
 
     kind: "unsealed" (ledger entries staged), "stalled" (tasks, packs or decisions that wait) or
     "untidy" (sessions or emergencies whose time is over).
-    With the one below, all that the portal's role may ask about more than one tenant.
+    With the two below, all that the portal's role may ask about more than one tenant.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id FROM public.tenants_with_work(%s)", [kind])
@@ -112,6 +112,13 @@ def tenants_with_evidence_work(kind: str) -> list[UUID]:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id FROM public.tenants_with_evidence_work(%s)", [kind])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def tenants_with_log_destinations() -> list[UUID]:
+    """Tenants, suspended ones left out, whose ledger is copied somewhere."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id FROM public.tenants_with_log_destinations()")
         return [row[0] for row in cursor.fetchall()]
 
 

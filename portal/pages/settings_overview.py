@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from authz import groups
+from authz import groups, log_export
 from authz.admins import has_admin
 from authz.decisions import require
 from authz.in_force import active_version
@@ -44,5 +44,6 @@ def overview(request: PortalRequest) -> HttpResponse:
         "expiring": expiring.count(),
         "has_admin": has_admin(),
         "policies": active_version(),
+        "copies": list(log_export.destinations()),
     }
     return render(request, "settings/overview.html", context)

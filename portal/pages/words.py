@@ -23,6 +23,10 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.PROJECT_ROLE_CHANGE: ("change roles of a project", "changed roles of a project"),
     P.PROJECT_CREATE: ("create a project", "created a project"),
     P.TEAM_CHANGE: ("change teams", "changed a team"),
+    P.LOG_EXPORT_CHANGE: (
+        "change where the log is copied to",
+        "changed where copies go",
+    ),
     P.RELATIONS_ENGINE: ("change the server for relations", "changed the server for relations"),
     P.SHARE_CHANGE: ("share work", "changed whom work is shared with"),
     P.CATALOGUE_VIEW: ("read the catalogue", "read the catalogue"),

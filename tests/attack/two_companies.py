@@ -16,6 +16,7 @@ from authz import (
     emergency,
     groups,
     invitations,
+    log_export,
     people,
     policy_versions,
     providers,
@@ -100,6 +101,7 @@ def _fill(made: Stocked, entries: int) -> None:
     token, secret = tokens.create_token(
         tomas, word, [Permission.TASK_VIEW, Permission.LEDGER_VIEW], days=9, by=by
     )
+    copy = log_export.add(log_export.Said("syslog", word, f"{word}.invalid:6514"), by=by)
     invitation = invitations.invite(company.people["lin"], by=by)
     ours = new_key_pair()["signing_certificate"]
     provider = providers.draft_provider(
@@ -193,6 +195,7 @@ def _fill(made: Stocked, entries: int) -> None:
         "team_member": str(team.members.get().pk),
         "share": str(share.pk),
         "refusal": str(refusal),
+        "destination": str(copy.pk),
         "index": str(Entry.objects.order_by("-index").first().index),
         "size": str(Checkpoint.objects.order_by("-size").first().size),
         "run": str(proposal.run_id),

@@ -1,0 +1,1 @@
+"""Copies ledgers to the places that tenants name: files, Splunk, syslog."""
