@@ -81,7 +81,7 @@ def _kill_all_that_name(folder: Path, patience: float = 5) -> None:
 
 
 def memory_mb(process: int) -> int:
-    """Memory of a process and of all below it, in MiB. Shared pages count once where that is known."""
+    """Memory of a process and all below it, in MiB; shared pages count once where known."""
     parents = {one: parent for one in _processes() if (parent := _parent(one)) is not None}
     family, size = {process}, 0
     while len(family) > size:

@@ -210,6 +210,20 @@ def write_into_a_folder_of_the_machine():
     return writes_in(os.path.dirname(CONTEXT["canary"]))
 
 
+# File systems of the sandbox itself; whatever else is mounted must be read-only, owners or not.
+WRITABLE = ("/workspace", "/tmp", "/dev", "/dev/shm", "/dev/pts", "/proc", "/sys")
+
+
+@probe
+def find_a_writable_mount():
+    with open("/proc/self/mounts") as file:
+        mounts = [line.split() for line in file]
+    return any(
+        "ro" not in options.split(",") and place not in WRITABLE and not place.startswith("/dev/")
+        for _, place, _, options, *_ in mounts
+    )
+
+
 @probe
 def change_the_modes_of_usr():
     place = CONTEXT["places"]["usr"]
