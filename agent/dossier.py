@@ -43,7 +43,7 @@ CHUNK = 1 << 20  # bytes
 
 BLIND_SPOTS = [
     "The figures come from the catalogue named in recommendation.json; none was measured again.",
-    "The log has no witness: whoever holds the signing key could rewrite it unseen.",
+    "Where no witness cosigned the head, whoever holds the log's key could rewrite it unseen.",
     "The documents were checked for form, not for being right; the countersigner judges that.",
     "Nothing here shows that the recommended stack was later built or run as described.",
 ]
