@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from authz.change import change
 from authz.errors import BadRequest, Conflict
@@ -81,6 +82,31 @@ def destinations() -> QuerySet[LogDestination]:
 def secret_of(destination: LogDestination) -> str:
     """HEC's token in the clear, empty where there is none. Raises SecretsUnavailable."""
     return unseal(destination.secret, PURPOSE) if destination.secret else ""
+
+
+def note_sent(destination: LogDestination, *, up_to: int = 0, checkpoint: int = 0) -> None:
+    """Remember that it has every entry before `up_to`, or the checkpoint of that size.
+
+    No change that the ledger tells of, or each copy would make another entry to copy.
+    """
+    destination.sent_at = destination.tried_at = timezone.now()
+    destination.failures, destination.problem = 0, ""
+    columns = ["sent_at", "tried_at", "failures", "problem"]
+    if up_to:
+        destination.next_index = up_to
+        columns.append("next_index")
+    if checkpoint:
+        destination.checkpoint_size, destination.checkpoint_at = checkpoint, destination.sent_at
+        columns += ["checkpoint_size", "checkpoint_at"]
+    destination.save(update_fields=columns)
+
+
+def note_problem(destination: LogDestination, reason: str) -> None:
+    """Remember that it could not be reached, and why, in words for its admins."""
+    destination.failures += 1
+    destination.problem = reason
+    destination.tried_at = timezone.now()
+    destination.save(update_fields=["failures", "problem", "tried_at"])
 
 
 def _newest() -> int:

@@ -14,7 +14,7 @@ import structlog
 from django.db import connection
 from django.utils import timezone
 
-from authz.log_export import destinations
+from authz.log_export import destinations, note_problem, note_sent
 from authz.models import LogDestination
 from evidence import ocsf
 from evidence.ledger import origin_of
@@ -64,10 +64,7 @@ def _export(destination: LogDestination, sent: Sent) -> None:
     except NotSent as fault:
         sent.problems += 1
         log.warning("a copy of the log waits", destination=str(destination.pk), reason=str(fault))
-        destination.failures += 1
-        destination.problem = str(fault)
-        destination.tried_at = timezone.now()
-        destination.save(update_fields=["failures", "problem", "tried_at"])
+        note_problem(destination, str(fault))
 
 
 def _send_lot(destination: LogDestination) -> int:
@@ -86,8 +83,7 @@ def _send_lot(destination: LogDestination) -> int:
             for index, leaf in lot
         ],
     )
-    destination.next_index = first + len(lot)
-    _went_well(destination, "next_index")
+    note_sent(destination, up_to=first + len(lot))
     return len(lot)
 
 
@@ -114,15 +110,8 @@ def _tell_checkpoint(destination: LogDestination) -> int:
         product_version=VERSION,
     )
     send(destination, [told])
-    destination.checkpoint_at, destination.checkpoint_size = now, newest.size
-    _went_well(destination, "checkpoint_at", "checkpoint_size")
+    note_sent(destination, checkpoint=newest.size)
     return 1
-
-
-def _went_well(destination: LogDestination, *columns: str) -> None:
-    destination.sent_at = destination.tried_at = timezone.now()
-    destination.failures, destination.problem = 0, ""
-    destination.save(update_fields=[*columns, "sent_at", "tried_at", "failures", "problem"])
 
 
 def _pausing(destination: LogDestination) -> bool:

@@ -51,6 +51,8 @@ PARAMETERS = {
     "share_id": "{share}",
     "record_id": "{refusal}",
     "destination_id": "{destination}",
+    "technology_id": "{technology}",
+    "refresh_id": "{refresh}",
     "index": "{index}",
     "size": "{size}",
     "secret": "{invitation}",
@@ -68,7 +70,15 @@ SAML = {"provider_id": "{saml}"}
 OIDC = {"name": "x", "discovery_url": "https://id.invalid/", "client_id": "x"}
 MEANING = {"group": "{user_name}", "roles": ["developer"], "project": "{project}"}
 FOUND_NOTHING = frozenset({200})  # a list that is empty
+NOT_IN_CATALOGUE = frozenset({422})  # the same for somebody else's as for nobody's
 RECOMMENDATION = {"repository": "{repository}", "title": "Shop"}
+OWN_TECHNOLOGY = {
+    "id": "house-cache",
+    "name": "House cache",
+    "layers": ["cache-queue"],
+    "kind": "server",
+    "source": "x",
+}
 WHO = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
@@ -253,7 +263,35 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST settings/services/<uuid:user_id>/": Recipe(
         {"name": "x", "days": "9", "scopes": "task.view"}, at={"user_id": "{service}"}
     ),
+    "GET catalogue/": LOOK,
+    "GET catalogue/new/": LOOK_HARD,
+    "POST catalogue/new/": Recipe(OWN_TECHNOLOGY, answers=frozenset({302})),  # her own, then
+    "GET catalogue/quality/": LOOK,
+    "GET catalogue/refreshes/": LOOK,
+    "GET catalogue/refreshes/<uuid:refresh_id>/": LOOK,
+    "POST catalogue/refreshes/<uuid:refresh_id>/": Recipe({"answer": "reject", "why": "no"}),
+    "GET catalogue/of/<slug:technology_id>/": LOOK,
+    "POST catalogue/of/<slug:technology_id>/": (
+        Recipe({"verdict": "banned", "reason": "no"}),
+        Recipe(
+            {"attribute": "size_on_disk", "value": "1", "source": "x"},
+            works=None,
+            why_not="its attribute is checked first",
+        ),
+    ),
     # The API
+    "GET api/v1/catalogue/technologies": LOOK,
+    "GET api/v1/catalogue/technologies/<technology_id>": LOOK,
+    "POST api/v1/catalogue/technologies": Recipe(OWN_TECHNOLOGY, answers=frozenset({201})),
+    "POST api/v1/catalogue/technologies/<technology_id>/facts": Recipe(
+        {"attribute": "license", "value": "MIT", "source": "x"}, answers=NOT_IN_CATALOGUE
+    ),
+    "PUT api/v1/catalogue/technologies/<technology_id>/standard": Recipe(
+        {"verdict": "banned", "reason": "no"}, answers=NOT_IN_CATALOGUE
+    ),
+    "GET api/v1/catalogue/additions": LOOK,
+    "GET api/v1/catalogue/refreshes": LOOK,
+    "POST api/v1/catalogue/refreshes/<refresh_id>/answer": Recipe({"accept": False, "why": "no"}),
     "* api/v1/": NEITHER,
     "* api/v1/<path:anything>": NEITHER,
     "* api/v1/openapi.json": Recipe(
@@ -453,7 +491,12 @@ COMMANDS = {
     "add_repository": Order("app", ("{own_host}", "{project_slug}", "x")),
     "bootstrap": Order("owner"),
     "break_glass": Order("app"),
+    "check_catalogue": Order("any"),
     "check_rls": Order("any"),
+    "evaluate_recommender": Order("any"),
+    "evaluate_repair": Order("any"),
+    # Names a host and no ids: what it finds is put to that host's own people.
+    "refresh_catalogue": Order("app"),
     "demo_data": Order("owner"),
     "export_log": Order("app"),
     "erase_person": Order("app", ("{own_host}", "{email}")),

@@ -7,8 +7,9 @@ from uuid import uuid4
 from django.conf import settings
 from django.test import Client
 
+from agent import own_catalogue
 from agent.digests import proposal_digest
-from agent.models import Recommendation, Task
+from agent.models import CatalogueRefresh, Recommendation, Task
 from agent.places import artifact_store
 from authz import (
     decisions,
@@ -102,6 +103,29 @@ def _fill(made: Stocked, entries: int) -> None:
         tomas, word, [Permission.TASK_VIEW, Permission.LEDGER_VIEW], days=9, by=by
     )
     copy = log_export.add(log_export.Said("syslog", word, f"{word}.invalid:6514"), by=by)
+    technology = own_catalogue.add_technology(
+        {
+            "id": f"{word}-queue-of-the-house",
+            "name": f"{word} queue",
+            "layers": ["cache-queue"],
+            "kind": "server",
+            "source": word,
+        },
+        by=by,
+    )
+    refresh = CatalogueRefresh.objects.create(
+        connector=word,
+        document={},
+        difference={
+            f"{key}{end}": [] if not end else 0
+            for key in ("changed", "added", "removed")
+            for end in ("", "_altogether")
+        },
+        base_digest="0" * 64,
+        digest="1" * 64,
+        requester_id=word,
+        requester_name=word,
+    )
     invitation = invitations.invite(company.people["lin"], by=by)
     ours = new_key_pair()["signing_certificate"]
     provider = providers.draft_provider(
@@ -196,6 +220,8 @@ def _fill(made: Stocked, entries: int) -> None:
         "share": str(share.pk),
         "refusal": str(refusal),
         "destination": str(copy.pk),
+        "technology": technology.technology,
+        "refresh": str(refresh.pk),
         "index": str(Entry.objects.order_by("-index").first().index),
         "size": str(Checkpoint.objects.order_by("-size").first().size),
         "run": str(proposal.run_id),
