@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from agent.recommender.catalogue import Catalogue, Fact, Snapshot, Technology
 from agent.recommender.names import contested
 
+_READ = ("A", "B")
 ENOUGH = 8  # facts with a value that an option should have
 
 
@@ -19,6 +20,7 @@ class Report:
 
     known: facts with a value. due: of these, older than they should be read again; stale: too old
     to count. grades: grade to number of known facts. by_hand: entered from what somebody knows.
+    read_by_program: of grade A or B; due_of_these: of them, due.
     without_value: typed unknowns by state. thin: options with fewer than ENOUGH known facts.
     due_by: attribute to number of due facts, most first.
     """
@@ -29,6 +31,8 @@ class Report:
     due: int
     stale: int
     by_hand: int
+    read_by_program: int
+    due_of_these: int
     grades: Mapping[str, int]
     without_value: Mapping[str, int]
     due_by: Mapping[str, int]
@@ -60,6 +64,8 @@ def report(catalogue: Catalogue, today: dt.date) -> Report:
         due=len(due),
         stale=sum(fact.is_stale(today) for fact in known),
         by_hand=sum(fact.by_hand for fact in known),
+        read_by_program=sum(fact.grade in _READ for fact in known),
+        due_of_these=sum(fact.grade in _READ for fact in due),
         grades=dict(sorted(Counter(fact.grade for fact in known).items())),
         without_value=dict(
             Counter(fact.state for fact in catalogue.facts.values() if fact.state != "known")

@@ -330,6 +330,8 @@ class _Reader:
         if offerings := row.get("offerings"):
             names = ", ".join(f"{one['name']} ({one['provider']})" for one in offerings)
             said.append(("offerings", {**about, "value": names}, "Run for you as"))
+        if repository := row.get("known_as", {}).get("github"):
+            said.append(("repository", {**about, "value": repository}, "Source repository"))
         if vendor := row.get("vendor"):
             said.append(("vendor", {**about, "value": vendor}, "Vendor or steward"))
         said += [(attribute, entry, "") for attribute, entry in own.items()]
@@ -361,7 +363,10 @@ class _Reader:
         """What connectors and the tenant say of a technology."""
         for snapshot in self._snapshots.values():
             for attribute, value in snapshot["facts"].get(technology, {}).items():
-                entry = value if isinstance(value, Mapping) else {"value": value}
+                entry = dict(value) if isinstance(value, Mapping) else {"value": value}
+                if "locator" in entry and "as_of" not in entry:
+                    # A place in what was read, whose revision stands at the top of the file.
+                    entry["locator"] = f"{snapshot['locator']}, {entry['locator']}"
                 yield self._fact(
                     technology,
                     attribute,

@@ -26,7 +26,10 @@ ROWS = 30
 VERDICTS = {"approved": "Approved", "to_be_retired": "To be retired", "banned": "Banned"}
 # Attributes by what they are about, as the page groups them.
 GROUPS = (
-    ("Licence and hosting", ("license", "hosting.", "vendor", "offerings", "compliance.")),
+    (
+        "Licence and hosting",
+        ("license", "hosting.", "vendor", "repository", "offerings", "compliance."),
+    ),
     ("Support and releases", ("latest_", "supported_", "median_", "has_lts", "final_releases")),
     ("What it can do", ("capability.",)),
     ("Supply chain", ("assurance.", "advisories", "scorecard", "direct_runtime", "published_")),

@@ -83,7 +83,6 @@ def _facts(lines: list[dict[str, Any]], today: dt.date) -> dict[str, Any]:
         if line["ends"] and line["released"] and line["ends"] > line["released"]
     ]
     found: dict[str, Any] = {
-        "latest_cycle": newest["name"],
         "latest_version": newest["latest"],
         "supported_cycles": len(open_lines),
         "has_lts": any(line["lts"] for line in lines),

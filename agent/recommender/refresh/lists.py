@@ -94,15 +94,12 @@ def read_scoop(origin: Origin, known_as: Mapping[str, str], classes: Iterable[st
 def read_static_analysis(
     origin: Origin, known_as: Mapping[str, str], classes: Iterable[str]
 ) -> Reading:
-    """Analysis tools: licence, and whether the list calls the tool deprecated."""
+    """Analysis tools: licence."""
 
     def rows() -> Iterator[Row]:
         for path in _files(origin, "data/tools/*.yml"):
             one = parsed_yaml(path.read_bytes(), path.name)
-            found = {
-                "license": _NAMES.get(one.get("license", ""), one.get("license", "")),
-                "deprecated": bool(one.get("deprecated")),
-            }
+            found = {"license": _NAMES.get(one.get("license", ""), one.get("license", ""))}
             yield _repository(one.get("source") or ""), f"data/tools/{path.name}", found
 
     return _read(rows, known_as, classes, least=300, what="tools")

@@ -48,6 +48,8 @@ class Command(BaseCommand):
             say(f"  due: {attribute} {count}")
         share = found.within_ttl * 100
         say(f"within their age limit: {share:.1f}% (asked for: {options['within_ttl']:g}%)")
+        young = 1 - found.due_of_these / found.read_by_program
+        say(f"of the {found.read_by_program:,} read by a program, of grade A or B: {young:.1%}")
         if found.thin:
             names = ", ".join(tech.id for tech in found.thin)
             raise CommandError(f"fewer than {ENOUGH} facts: {names}")

@@ -232,6 +232,40 @@ def test_every_option_has_eight_facts_or_more(catalogue):
             assert len(known) >= 8, option.id
 
 
+@pytest.mark.parametrize(
+    ("technology", "version", "licence"),
+    [
+        ("redis", "7.2.4", "BSD-3-Clause"),
+        ("redis", "7.4.0", "LicenseRef-RSALv2 OR SSPL-1.0"),
+        ("redis", "8.2", "LicenseRef-RSALv2 OR SSPL-1.0 OR AGPL-3.0-only"),
+        ("terraform", "1.5.7", "MPL-2.0"),
+        ("terraform", "1.15.9", "BUSL-1.1"),
+        ("elasticsearch", "7.10", "Apache-2.0"),
+        ("django", "6.1", None),
+    ],
+)
+def test_the_licence_of_a_version_is_read_from_its_history(catalogue, technology, version, licence):
+    assert catalogue.technologies[technology].licence_of(version) == licence
+
+
+def test_rules_say_what_goes_together_and_why(catalogue):
+    found = {(rule.kind, rule.right): rule for rule in catalogue.rules_of("pgvector")}
+
+    assert found["requires", "postgresql"].why
+    assert found["synergy", "postgresql"].strength == 0.8
+    for rule in catalogue.rules:
+        assert rule.source, rule.id
+        assert 0 < rule.strength <= 1, rule.id
+        assert rule.left != rule.right, rule.id
+
+
+def test_who_runs_it_for_you_is_named(catalogue):
+    offered = {one.technology for one in catalogue.technologies["postgresql"].offerings}
+
+    assert {"rds-postgresql", "azure-postgresql", "cloud-sql"} <= offered
+    assert "Cloud SQL (Google)" in str(catalogue.facts["postgresql.offerings"].value)
+
+
 def test_building_it_keeping_it_and_renting_it_are_alternatives(catalogue):
     found = {option.id for option in catalogue.alternatives("relational-data")}
 
