@@ -18,13 +18,14 @@ from agent.repair.session import Session, SessionLost
 from agent.repair.unit import Knowledge
 from agent.sandbox.job import Engine, Environment
 
-BASELINE_LIMIT = 1.5  # seconds of processor for one test on the code as it is
+BASELINE_LIMIT = 1.0  # seconds of processor for one test on the code as it is
 TRACED_LIMIT = 3.0  # the same while it is traced
 LOOPING = 3  # tests that never end which are traced, for a shorter time
 LOOPING_LIMIT = 0.2
 PROBED = 40  # tests that are traced, half of them passing
 QUICK_MS = 20.0  # a passing test this quick is tried on every candidate
 QUICK_TESTS = 60
+COMPARING_LIMIT = 0.05  # seconds of processor for one made input
 COMPARED = 24  # patches whose behaviour is compared
 SHOWN = 10  # patches handed back
 PROVEN = 3  # patches for which clean runs are made until one holds
@@ -182,7 +183,7 @@ class _Repairing:
         self._environment = environment
         self._cancelled = cancelled or (lambda: False)
         self._red: dict[str, str] = {}
-        self._wall = max(60.0, seconds)
+        self._wall = max(120.0, 2 * seconds)
 
     def run(self) -> Repair:
         try:
@@ -238,9 +239,9 @@ class _Repairing:
                 (t for t in passing if float(baseline[t]["ms"]) < QUICK_MS),
                 key=lambda t: float(baseline[t]["ms"]),
             )[:QUICK_TESTS]
-            quick = session.steady(quick, limit)
-            tried = [*quick, *(t for t in ends if t in self._red)]
-            candidate_limit = max(TIERS[0], 3 * sum(took[t] for t in tried))
+            ended = [t for t in self._red if self._red[t] != "timeout"]
+            quick, together = session.steady(quick, ended, limit)
+            candidate_limit = max(TIERS[0], 3 * together)
             order = sorted(self._red, key=lambda t: (self._red[t] == "timeout", baseline[t]["ms"]))
             search = Search(
                 session,
@@ -249,6 +250,7 @@ class _Repairing:
                 red=order,
                 all_tests=[t for t in tests if t in self._red or t in passing],
                 quick=quick,
+                endless=[t for t in order if self._red[t] == "timeout"],
                 test_limit=limit,
                 candidate_limit=candidate_limit,
                 until=self._began + self._seconds - reserve,
@@ -287,7 +289,7 @@ class _Repairing:
 
     def _ranked(self, session: Session, found: Found) -> tuple[list[Ranked], list[str]]:
         kept = sorted(found.passing, key=lambda one: (one[0].cost, one[0].edits))[:COMPARED]
-        answers, inputs = session.behave([c for c, _ in kept], 0.2)
+        answers, inputs = session.behave([c for c, _ in kept], COMPARING_LIMIT)
         return ranked([c for c, _ in kept], answers, [ms for _, ms in kept]), inputs
 
     def _proven(
@@ -300,7 +302,8 @@ class _Repairing:
     ) -> Repair:
         prover = Prover(
             self._engine, self._sources, list(self._red), environment=self._environment,
-            limit=max(0.8, 5 * limit), wall=self._wall,
+            limit=max(0.8, 5 * limit, *(1.5 * ms / 1000 for _, ms in found.passing)),
+            wall=self._wall,
         )  # fmt: skip
         figures = {**_figures(found), "suspects": suspects, "inputs": len(inputs)}
         # One of each behaviour first, then the others.

@@ -142,7 +142,7 @@ def offsets(unit: Unit) -> Iterator[Made]:
             continue
         extra = 0.0 if unit.kind(node) else 0.5
         if isinstance(parent, ast.Subscript | ast.Slice):
-            extra -= 0.2
+            extra -= 0.0 if isinstance(node, ast.Name) else 0.2
         elif isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name):
             extra += -0.2 if parent.func.id == "range" else 0.2
         elif isinstance(parent, ast.BinOp):
@@ -207,7 +207,10 @@ def numbers(unit: Unit) -> Iterator[Made]:
         parent = unit.parents.get(node)
         tried: dict[float, float] = {}
         if isinstance(value, int):
-            tried |= {value + 1: 0.0, value - 1: 0.0}
+            in_range = isinstance(parent, ast.Call) and unit.text(parent.func) == "range"
+            near = -0.3 if in_range or isinstance(parent, ast.Slice | ast.Subscript) else 0.0
+            near = -0.1 if isinstance(parent, ast.Compare) else near
+            tried |= {value + 1: near, value - 1: near}
         else:
             tried |= {value + 1: 0.4, value - 1: 0.4, value * 10: 0.8, value / 10: 0.8}
         for number, extra in (
@@ -565,6 +568,25 @@ def wrapped(unit: Unit) -> Iterator[Made]:
                 yield [unit.put(node, f"{function}({text})")], node, 0.8, ""
 
 
+def both_wrapped(unit: Unit) -> Iterator[Made]:
+    """Both sides passed through the same function."""
+    for node in unit.expressions():
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            sides = (node.left, node.comparators[0])
+        elif isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Mod | ast.Pow):
+            sides = (node.left, node.right)
+        else:
+            continue
+        if any(isinstance(side, ast.Constant) for side in sides):
+            continue
+        for function in ("set", "sorted", "len", "abs", "str", "int", "sum"):
+            edits = [unit.put(side, f"{function}({unit.text(side)})") for side in sides]
+            yield edits, node, 0.0, ""
+        for method in ("lower()", "strip()", "upper()"):
+            edits = [unit.put(side, f"{unit.atom(side, ATOM)}.{method}") for side in sides]
+            yield edits, node, 0.3, ""
+
+
 def argument_swaps(unit: Unit) -> Iterator[Made]:
     """Two arguments or elements change places."""
     for node in unit.expressions():
@@ -662,8 +684,8 @@ def _tests_of(unit: Unit, node: ast.AST) -> dict[str, tuple[float, int]]:
     numeric = [n for n in unit.names_at(node) if bare(unit.seen(n)) & {"int", "float", "str"}]
     for one, other in itertools.permutations(numeric[:8], 2):
         if compatible(unit.seen(one), unit.seen(other)):
-            for sign in ("<", "<=", "!=", "=="):
-                found[f"{one} {sign} {other}"] = (1.0, levels.COMPARE)
+            for sign, extra in (("==", 0.8), ("!=", 0.8), ("<", 0.8), ("<=", 1.0)):
+                found[f"{one} {sign} {other}"] = (extra, levels.COMPARE)
     containers = [n for n in unit.names_at(node) if bare(unit.seen(n)) & {"list", "set", "dict"}]
     for box in containers[:5]:
         for name in unit.names_at(node)[:8]:
@@ -766,6 +788,8 @@ def operands(unit: Unit) -> Iterator[Made]:
                     ("/", levels.MULTIPLY, 0.7),
                 ):  # fmt: skip
                     made = f"{unit.atom(node, level)} {sign} {name}"
+                    if unit.text(node) == name and sign not in {"*", "+"}:
+                        continue
                     yield [unit.put(node, made, level)], node, base + extra, ""
                     if sign in {"-"}:
                         made = f"{name} {sign} {unit.atom(node, level + 1)}"
@@ -1258,7 +1282,7 @@ def constant_swaps(unit: Unit) -> Iterator[Made]:
 OPERATORS = (
     Operator("one more or one less", 1.0, offsets),
     Operator("another comparison", 0.8, comparisons),
-    Operator("another number", 1.2, numbers),
+    Operator("another number", 1.1, numbers),
     Operator("another variable", 1.4, names),
     Operator("another function", 1.2, functions),
     Operator("another text", 1.7, texts),
@@ -1272,6 +1296,7 @@ OPERATORS = (
     Operator("the opposite or another connection of conditions", 1.4, negations),
     Operator("another part of a sequence", 2.0, slices),
     Operator("passed through a function", 2.1, wrapped),
+    Operator("both sides passed through a function", 2.1, both_wrapped),
     Operator("one more condition", 2.2, clauses),
     Operator("a lower or upper bound", 2.0, bounds),
     Operator("combined with something more", 2.2, operands),

@@ -12,7 +12,7 @@ from agent.repair.operators import OPERATORS, SUSPICION, Candidate, candidates
 from agent.repair.session import Attempt, Session
 from agent.repair.unit import Knowledge, Unit, units
 
-BATCH = 32  # candidates tried in one fork
+BATCH = 128  # candidates tried in one fork
 TIERS = (0.02, 0.2, 2.0, 30.0)  # seconds of processor for the tests of one candidate
 CHANGED_LINES = 300  # more is not a repair but a rewrite
 ENOUGH = 60  # patches that pass everything
@@ -82,12 +82,14 @@ class Search:
         red: Sequence[str],
         all_tests: Sequence[str],
         quick: Sequence[str],
+        endless: Sequence[str],
         test_limit: float,
         candidate_limit: float,
         until: float,
         on_progress: Callable[[int, int], None],
     ) -> None:
-        """quick: tests that pass and take little, tried after the red ones.
+        """quick: tests that pass and take little, tried after the red ones. endless: red tests that
+        were stopped.
 
         test_limit, candidate_limit: seconds of processor for one test, and for the red and quick
         tests of one candidate. until: monotonic.
@@ -97,6 +99,7 @@ class Search:
         self._known = known
         self._red = list(red)
         self._tests = [*red, *quick]
+        self._endless = frozenset(endless)
         self._all = list(all_tests)
         self._test_limit = test_limit
         self._candidate_limit = candidate_limit
@@ -172,7 +175,8 @@ class Search:
                 yield candidate, 0
             # What ran out of time gets more of it, one for every sixty others.
             since += 1
-            if since >= 60 and self._late and self._late[0][0] == 0:
+            promising = bool(self._late) and self._late[0][0] < 0
+            if self._late and (since >= 60 or (promising and since >= 8)):
                 since = 0
                 yield self._next_late()
         while self._late:
@@ -183,7 +187,7 @@ class Search:
                 yield self._next_late()
 
     def _next_late(self) -> tuple[Candidate, int]:
-        tier, _, _, _, candidate = heapq.heappop(self._late)
+        _, tier, _, _, candidate = heapq.heappop(self._late)
         return candidate, tier + 1
 
     def _pairs(self) -> Iterator[tuple[Candidate, int]]:
@@ -220,9 +224,11 @@ class Search:
         self._found.tried += 1
         if attempt.status == "timeout":
             self._found.timed_out += 1
-            # An endless loop passes nothing; only what got somewhere is waited for longer.
-            if tier == 0 or (attempt.passed and tier + 1 < len(TIERS)):
-                late = (tier, -attempt.passed, candidate.cost, self._found.tried, candidate)
+            # An endless loop passes nothing; only what got somewhere is waited for longer, first
+            # of all what passed each test that came to an end before.
+            promising = attempt.passed if attempt.test in self._endless else 0
+            if tier == 0 or (promising and tier + 1 < len(TIERS)):
+                late = (-promising, tier, candidate.cost, self._found.tried, candidate)
                 heapq.heappush(self._late, late)
         elif attempt.status == "failed" and (attempt.passed or attempt.line):
             self._partial.append(((attempt.passed, attempt.line), candidate))
@@ -237,7 +243,8 @@ class Search:
             return
         if not _parses(changed, candidate):
             return
-        outcomes = self._session.confirm(candidate, self._all, self._test_limit)
+        limit = max(self._test_limit, attempt.ms / 500)
+        outcomes = self._session.confirm(candidate, self._all, limit)
         if any(not outcomes.get(test, {}).get("ok") for test in self._all):
             return
         if self._found.first_after is None:

@@ -101,10 +101,22 @@ class Session:
         self.ask({"do": "probe", "tests": list(tests), "files": list(files), "limit": limit})
         return [told for told in self.answers() if "part" in told]
 
-    def steady(self, tests: Sequence[str], limit: float) -> list[str]:
-        """Those of the tests that pass again and again, whatever ran before them."""
-        self.ask({"do": "steady", "tests": list(tests), "limit": limit})
-        return [test for told in self.answers() for test in _texts(told.get("steady"))]
+    def steady(
+        self, tests: Sequence[str], red: Sequence[str], limit: float
+    ) -> tuple[list[str], float]:
+        """Those of the tests that pass again and again, whatever ran before them.
+
+        With the seconds of processor that they and the red tests take together.
+        """
+        self.ask({"do": "steady", "tests": list(tests), "red": list(red), "limit": limit})
+        steady: list[str] = []
+        seconds = 0.0
+        for told in self.answers():
+            if "steady" in told:
+                steady = _texts(told["steady"])
+                took = {str(t): float(s) for t, s in dict(told["took"]).items()}
+                seconds = sum(took.get(test, 0.0) for test in (*steady, *red))
+        return steady, seconds
 
     def ask_to_try(
         self, batch: Sequence[tuple[int, Candidate, float]], tests: Sequence[str]

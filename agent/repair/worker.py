@@ -26,7 +26,7 @@ import sys
 import types
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time
 from typing import Any
 
 import pytest
@@ -40,6 +40,7 @@ LINES_KEPT = 400_000  # line events of one traced test
 CALLS_KEPT = 60  # of each function, as inputs to compare behaviour on
 INPUTS = 240  # mutated inputs of each function
 MEMORY = 768 * 1024 * 1024  # bytes that a candidate may take beyond the server's own
+TOLD_AT_ONCE = 16  # candidates of which a fork tells at once
 GRACE = 3.0  # seconds that a fork may be silent beyond its limit
 
 
@@ -52,22 +53,24 @@ class Clock:
 
     rang = False
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, sleepers: bool = True) -> None:
+        """sleepers: whether what waits instead of working is ended, too; else the server does."""
         self.seconds = seconds
+        self.sleepers = sleepers
 
     def __enter__(self) -> "Clock":
         Clock.rang = False
-        signal.signal(signal.SIGPROF, _ring)
-        signal.signal(signal.SIGALRM, _ring)
         # Seconds of processor, so that a busy machine ends nothing early; whoever sleeps, four
         # times as long.
         signal.setitimer(signal.ITIMER_PROF, self.seconds, 0.05)
-        signal.setitimer(signal.ITIMER_REAL, self.seconds * 4 + 0.5, 0.05)
+        if self.sleepers:
+            signal.setitimer(signal.ITIMER_REAL, self.seconds * 4 + 0.5, 0.05)
         return self
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self.sleepers:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _ring(*_: object) -> None:
@@ -625,7 +628,8 @@ class Server:
 
     def say(self, frame: dict[str, Any]) -> None:
         self.writer.write(json.dumps(frame).encode() + b"\n")
-        self.writer.flush()
+        if "id" not in frame or "status" not in frame:
+            self.writer.flush()
 
     def forked(
         self, work: Callable[[Callable[[dict[str, Any]], None]], None], patience: float
@@ -637,6 +641,7 @@ class Server:
             os.close(read)
             code = 0
             try:
+                gc.disable()  # it would write to pages that are still shared with the server
                 limit_memory()
                 with os.fdopen(write, "w", encoding="utf-8") as out:
 
@@ -701,18 +706,29 @@ class Server:
         self.say({"done": True})
 
     def do_steady(self, frame: dict[str, Any]) -> None:
-        """Which tests pass again and again, whatever ran before them."""
+        """Which tests pass again and again, whatever ran before them; what each takes at most.
+
+        Red tests are only measured. Times are seconds of processor, called as candidates call them.
+        """
         keys = [key for key in frame["tests"] if key in self.items]
 
         def work(say: Callable[[dict[str, Any]], None]) -> None:
             failed: set[str] = set()
-            for key in [*reversed(keys), *keys]:
-                if key not in failed:
-                    passed = self.one(key, frame["limit"], direct=True)["ok"]
-                    failed |= set() if passed else {key}
-            say({"steady": [key for key in keys if key not in failed]})
+            took: dict[str, float] = {}
+            for key in [*reversed(keys), *keys, *frame["red"]]:
+                began = process_time()
+                try:
+                    with Clock(frame["limit"]):
+                        passed = self.quick(key, {})[0]
+                except OutOfTime:
+                    passed = False
+                took[key] = process_time() - began
+                failed |= set() if passed else {key}
+            say({"steady": [key for key in keys if key not in failed], "took": took})
 
-        for got in self.forked(work, frame["limit"] * 4 * (len(keys) + 1) + GRACE):
+        for got in self.forked(
+            work, frame["limit"] * 4 * (len(keys) + len(frame["red"]) + 1) + GRACE
+        ):
             self.say(got)
         self.say({"done": True})
 
@@ -843,20 +859,34 @@ class Server:
     def do_try(self, frame: dict[str, Any]) -> None:
         """Red tests on each candidate, many in one fork; the first that fails ends a candidate."""
         left = frame["candidates"]
+        careful = False
         tests = [key for key in frame["tests"] if key in self.items]
         while left:
 
             def work(
-                say: Callable[[dict[str, Any]], None], candidates: list[dict[str, Any]] = left
+                say: Callable[[dict[str, Any]], None],
+                candidates: list[dict[str, Any]] = left,
+                careful: bool = careful,
             ) -> None:
+                told: list[dict[str, Any]] = []
+                heard = monotonic()
                 for candidate in candidates:
-                    say({"id": candidate["id"], **self.attempt(candidate, tests)})
+                    told.append({"id": candidate["id"], **self.attempt(candidate, tests)})
+                    if careful or len(told) >= TOLD_AT_ONCE or monotonic() - heard > 0.3:
+                        say({"told": told})
+                        told, heard = [], monotonic()
+                say({"told": told})
 
             ran = 0
             patience = max(c["limit"] for c in left) * 4 + GRACE
             for got in self.forked(work, patience):
-                ran += 1
-                self.say(got)
+                ran += len(got["told"])
+                for one in got["told"]:
+                    self.say(one)
+            if ran < len(left) and not careful:
+                # One of those left ended the process: again, each telling before the next begins.
+                left, careful = left[ran:], True
+                continue
             if ran < len(left):
                 self.say({"id": left[ran]["id"], "status": "died", "passed": 0, "kind": "died",
                           "line": 0, "test": "", "said": "", "ms": 0.0})  # fmt: skip
@@ -876,7 +906,8 @@ class Server:
         except Exception as fault:  # noqa: BLE001  # a statement of a module ran and failed
             return {**result, "status": "failed", "kind": type(fault).__name__, "ms": 0.0}
         try:
-            with Clock(candidate["limit"]):
+            # System calls are dear in gVisor, so that one timer has to do.
+            with Clock(candidate["limit"], sleepers=False):
                 for key in tests:
                     ok, kind, said = self.quick(key, result)
                     if not ok:
@@ -945,7 +976,7 @@ class Server:
                     for given in inputs:
                         # A candidate that is slow everywhere need not be waited for everywhere.
                         answer = (
-                            ["timeout", ""] if slow >= 12 else self.answer(path, name, given, limit)
+                            ["timeout", ""] if slow >= 5 else self.answer(path, name, given, limit)
                         )
                         slow += answer[0] == "timeout"
                         say({"answer": answer})
@@ -1225,6 +1256,8 @@ def serve() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPROF, _ring)
+    signal.signal(signal.SIGALRM, _ring)
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(ROOT))
     raise SystemExit(suites() if sys.argv[1] == "suites" else serve())
