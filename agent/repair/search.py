@@ -12,7 +12,7 @@ from agent.repair.operators import OPERATORS, SUSPICION, Candidate, candidates
 from agent.repair.session import Attempt, Session
 from agent.repair.unit import Knowledge, Unit, units
 
-BATCH = 128  # candidates tried in one fork
+BATCHES = (16, 128)  # fewest and most candidates tried in one fork
 TIERS = (0.02, 0.2, 2.0, 30.0)  # seconds of processor for the tests of one candidate
 CHANGED_LINES = 300  # more is not a repair but a rewrite
 ENOUGH = 60  # patches that pass everything
@@ -118,9 +118,11 @@ class Search:
         waiting: list[list[tuple[Candidate, int]]] = []
         stream = self._stream()
         ended = False
+        size = 2 * BATCHES[0]
+        heard = began
         while True:
             while len(waiting) < 2 and not ended and not self._over(began):
-                batch = list(itertools.islice(stream, BATCH))
+                batch = list(itertools.islice(stream, size))
                 if not batch:
                     ended = not waiting
                     break
@@ -147,7 +149,11 @@ class Search:
                 ]
             for candidate, attempt in passed:
                 self._confirm(candidate, attempt, began)
-            self._found.seconds = monotonic() - began
+            now = monotonic()
+            self._found.seconds = now - began
+            # Where most run out of time, whoever waits for the first answer waits for few.
+            size = min(BATCHES[1], size * 2) if now - heard < 1 else max(BATCHES[0], size // 2)
+            heard = now
             self._on_progress(self._found.tried, len(self._found.passing))
         self._found.exhausted = ended
         return self._found

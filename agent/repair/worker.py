@@ -683,26 +683,34 @@ class Server:
         """The whole suite on the code as it is, each test with a limit."""
         limit = frame["limit"]
         left = [key for key in (frame["tests"] or list(self.items)) if key in self.items]
+        late = 0
         while left:
+            # Once one goes on for ever, others that do are not waited for as long.
+            now = limit / 10 if late else limit
 
-            def work(say: Callable[[dict[str, Any]], None], keys: list[str] = left) -> None:
-                late = 0
+            def work(
+                say: Callable[[dict[str, Any]], None], keys: list[str] = left, now: float = now
+            ) -> None:
                 for key in keys:
-                    # Once a few go on for ever, others that do are not waited for as long.
-                    got = self.one(key, limit / 10 if late else limit, direct=False)
-                    late += got["kind"] == "timeout"
+                    got = self.one(key, now, direct=False)
                     say({"test": key, **got})
+                    if got["kind"] == "timeout":
+                        return  # what was cut off may have left pytest in disorder
 
             ran = 0
-            for got in self.forked(work, limit * 4 + GRACE):
+            got: dict[str, Any] = {}
+            for got in self.forked(work, now * 4 + GRACE):
                 ran += 1
                 self.say(got)
-            if ran < len(left):
+            if got.get("kind") == "timeout":
+                late += 1
+            elif ran < len(left):
                 self.say(
                     {"test": left[ran], "ok": False, "kind": "died", "said": "the process ended",
                      "ms": 0.0}
                 )  # fmt: skip
-            left = left[ran + 1 :]
+                ran += 1
+            left = left[ran:]
         self.say({"done": True})
 
     def do_steady(self, frame: dict[str, Any]) -> None:
@@ -871,7 +879,10 @@ class Server:
                 told: list[dict[str, Any]] = []
                 heard = monotonic()
                 for candidate in candidates:
-                    told.append({"id": candidate["id"], **self.attempt(candidate, tests)})
+                    got = self.attempt(candidate, tests)
+                    told.append({"id": candidate["id"], **got})
+                    if got["status"] == "timeout" and not self.direct[got["test"]]:
+                        break  # what was cut off may have left pytest in disorder
                     if careful or len(told) >= TOLD_AT_ONCE or monotonic() - heard > 0.3:
                         say({"told": told})
                         told, heard = [], monotonic()
@@ -879,10 +890,15 @@ class Server:
 
             ran = 0
             patience = max(c["limit"] for c in left) * 4 + GRACE
+            status = ""
             for got in self.forked(work, patience):
                 ran += len(got["told"])
                 for one in got["told"]:
                     self.say(one)
+                    status = one["status"]
+            if ran < len(left) and status == "timeout":
+                left = left[ran:]
+                continue
             if ran < len(left) and not careful:
                 # One of those left ended the process: again, each telling before the next begins.
                 left, careful = left[ran:], True
