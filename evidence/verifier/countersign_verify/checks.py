@@ -101,11 +101,11 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     checkpoint = _check_checkpoint(pack, scope, key, findings)
     documents = _documents(pack.files)
     log = _check_entries(pack, scope, documents.approvals, findings)
-    log.before = _beginning(pack.files, scope, key)
+    log.before = _beginning(pack.files, scope, keys)
     _check_places(pack.files, scope, checkpoint, log, findings)
-    _check_previous(trust.previous, pack.files, key, checkpoint, log, findings)
+    _check_previous(trust.previous, pack.files, keys, checkpoint, log, findings)
     _check_witnesses(trust, checkpoint, findings)
-    pull_requests = check_pull_requests(pack.files, [key])
+    pull_requests = check_pull_requests(pack.files, keys)
     findings.saw(
         "pull request",
         f"{len(pull_requests)} with {sum(row.statements for row in pull_requests)} signed "
@@ -113,7 +113,9 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
         f"{sum(row.files_bound for row in pull_requests)} files are what the diff leads to",
     )
     _check_records(pull_requests, log, findings)
-    complete = completeness.check_completeness(pack.files, scope, log, key, pull_requests, findings)
+    complete = completeness.check_completeness(
+        pack.files, scope, log, keys, pull_requests, findings
+    )
     _check_approvals(documents.approvals, log, pull_requests, findings)
     _check_controls(documents.controls, log, pack.files, findings)
     report_json = pack.files.read("report.json")
@@ -338,7 +340,7 @@ def _check_entries(
     return log
 
 
-def _beginning(files: Container, scope: Mapping[str, Any], key: VerifierKey) -> Tree:
+def _beginning(files: Container, scope: Mapping[str, Any], keys: Sequence[VerifierKey]) -> Tree:
     """The part of the log before a range, which its own signed head vouches for."""
     note, frontier, check = "log/checkpoints/start.note", "log/frontier.txt", "inclusion"
     start = scope["start"]
@@ -347,8 +349,8 @@ def _beginning(files: Container, scope: Mapping[str, Any], key: VerifierKey) -> 
     if note not in files.members or frontier not in files.members or type(start) is not int:
         raise Rejected(check, note, "is missing, or there without a frontier")
     head = notes.read_checkpoint(check, note, files.read(note))
-    if head.origin != key.name or not notes.signers(check, note, head, [key]):
-        raise Rejected(check, note, f"is not signed by {key.name}")
+    if head.origin != keys[0].name or not notes.signers(check, note, head, keys):
+        raise Rejected(check, note, f"is not signed by {keys[0].name}")
     tree = Tree(start, notes.read_hashes(check, frontier, files.read(frontier)))
     if scope["coverage"] != "range" or head.size != start:
         raise Rejected(check, note, "is not the head that the range begins after")
@@ -406,7 +408,7 @@ def _check_places(
 def _check_previous(
     note: bytes | None,
     files: Container,
-    key: VerifierKey,
+    keys: Sequence[VerifierKey],
     checkpoint: Checkpoint,
     log: Log,
     findings: Findings,
@@ -423,8 +425,8 @@ def _check_previous(
     earlier = notes.read_checkpoint(check, subject, note)
     if earlier.origin != checkpoint.origin:
         raise Rejected(check, subject, f"is the head of another log, {earlier.origin}")
-    if not notes.signers(check, subject, earlier, [key]):
-        raise Rejected(check, subject, f"is not signed by {key.name}")
+    if not notes.signers(check, subject, earlier, keys):
+        raise Rejected(check, subject, f"is not signed by {keys[0].name}")
     if earlier.size > checkpoint.size:
         raise Rejected(check, "log", f"had {earlier.size} entries, now {checkpoint.size}")
     whole = len(log.indexes) == checkpoint.size - log.before.size
