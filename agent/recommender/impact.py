@@ -79,8 +79,8 @@ def impact_note(rows: list[dict[str, Any]], repository: str, catalogue: Catalogu
     blocks = [
         "# Impact on the repository",
         f"Read from the files of {escaped(repository)}: lock files, imports, containers, "
-        "pipelines. Data, people and what runs outside the repository cannot be seen there; look at them "
-        "before a choice is put in place.",
+        "pipelines. Data, people and what runs outside the repository cannot be seen there; look "
+        "at them before a choice is put in place.",
     ]
     if not rows:
         blocks.append("Nothing in use would be replaced by a choice of this pull request.")

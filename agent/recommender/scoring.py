@@ -59,6 +59,7 @@ def score(
           held_back, dominated_by,
           criteria: {criterion: {value, weight, contribution, grade, missing, facts, note}},
           figures: [{label, text, value, unit, facts}], needs_verification: [finding]}],
+        facts_then: {fact id: value} of the winner's licence and advisories,
         eliminated: [{technology, constraint, fact, sentence, would_score}]}].
     Layers are decided together: what is chosen in one counts in what another is worth.
     Raises CatalogueChanged when a step was made with another catalogue.
@@ -381,11 +382,18 @@ def _layer(
         "against": against,
         "what_would_change_it": _turns(setting, weight, order, numbers, totals, ranked, sieve),
         "ranked": ranked,
+        # What may change for the worse later, as it is known now.
+        "facts_then": _facts_then(catalogue, order[0]) if order else {},
         "eliminated": [
             {**row, "would_score": round(totals[row["technology"]], 6)}
             for row in sieve["eliminated"]
         ],
     }
+
+
+def _facts_then(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    facts = (catalogue.technologies[name].facts.get(key) for key in ("license", figures.ADVISORIES))
+    return {fact.id: fact.value for fact in facts if fact is not None and fact.state == "known"}
 
 
 def _option(
