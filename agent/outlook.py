@@ -75,7 +75,7 @@ def side_by_side(
     for layer_id in dict.fromkeys([*left, *right]):
         pair = (left.get(layer_id), right.get(layer_id))
         title = next(each["title"] for each in pair if each)
-        names = [_name(known, each["winner"]) if each else "not asked" for each in pair]
+        names = [name_of(known, each["winner"]) if each else "not asked" for each in pair]
         rows.append(
             {
                 "title": title,
@@ -264,7 +264,8 @@ def _worse(kind: str, was: str, now: Any, known: Catalogue) -> bool:
     return isinstance(now, int) and was.isdecimal() and now > int(was)
 
 
-def _name(known: Catalogue, technology: str | None) -> str:
+def name_of(known: Catalogue, technology: str | None) -> str:
+    """What people call a technology, also one that has left the catalogue."""
     if technology is None:
         return "left open"
     return known.technologies[technology].name if technology in known.technologies else technology

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 SAMPLES = 2000
 SEED = 20261123
@@ -22,14 +23,15 @@ UNSEEN = 0.055
 
 @dataclass(frozen=True, slots=True)
 class Acceptability:
-    """Shares (0..1) of the samples. first, top3: by option. wins: (option, other) to the share in
-    which it is ahead. central: mean weights where the option comes first, empty when it never does.
-    """
+    """Shares (0..1) of the samples, by option. totals: option to its total in every sample."""
 
     first: Mapping[str, float]
     top3: Mapping[str, float]
-    wins: Mapping[tuple[str, str], float]
-    central: Mapping[str, Mapping[str, float]]
+    totals: Mapping[str, NDArray[np.float64]]
+
+    def beats(self, one: str, other: str) -> float:
+        """Share of the samples in which `one` is ahead of `other`. Raises KeyError."""
+        return float((self.totals[one] > self.totals[other]).mean())
 
 
 def acceptability(
@@ -47,7 +49,7 @@ def acceptability(
     of two others wins more often. The same arguments always give the same answer.
     """
     if not values:
-        return Acceptability({}, {}, {}, {})
+        return Acceptability({}, {}, {})
     names = sorted(values)
     criteria = [criterion for criterion in sorted(weights) if weights[criterion] > 0]
     centre = np.array([weights[criterion] for criterion in criteria])
@@ -60,27 +62,16 @@ def acceptability(
         unseen = own.standard_normal(samples)
         mean = np.array([values[name][criterion] for criterion in criteria])
         deviation = np.array([spread[name][criterion] for criterion in criteria])
-        totals[:, column] = (shares * (mean + noise * deviation)).sum(axis=1) + UNSEEN * unseen
+        noise *= deviation
+        noise += mean
+        totals[:, column] = np.einsum("sc,sc->s", shares, noise) + UNSEEN * unseen
     order = np.argsort(-totals, axis=1, kind="stable")
     winners = order[:, 0]
     first = {name: float((winners == column).mean()) for column, name in enumerate(names)}
     podium = order[:, :3]
     top3 = {name: float((podium == column).any(axis=1).mean()) for column, name in enumerate(names)}
-    wins = {
-        (one, other): float((totals[:, left] > totals[:, right]).mean())
-        for left, one in enumerate(names)
-        for right, other in enumerate(names)
-        if left != right
-    }
-    central = {}
-    for column, name in enumerate(names):
-        chosen = shares[winners == column]
-        if len(chosen):
-            means = chosen.mean(axis=0)
-            central[name] = {
-                criterion: float(share) for criterion, share in zip(criteria, means, strict=True)
-            }
-    return Acceptability(first, top3, wins, central)
+    columns = {name: totals[:, column] for column, name in enumerate(names)}
+    return Acceptability(first, top3, columns)
 
 
 def _stream(seed: int, name: str) -> int:

@@ -16,7 +16,14 @@ from agent.recommender.catalogue import Catalogue, Layer
 from agent.recommender.constraints import Constraints
 from agent.recommender.elimination import eliminate
 from agent.recommender.evidence import retrieve
-from agent.recommender.named_options import KNOWN, READ, UNKNOWN, layer_of, with_named_options
+from agent.recommender.named_options import (
+    KNOWN,
+    MADE_BY,
+    READ,
+    UNKNOWN,
+    layer_of,
+    with_named_options,
+)
 from agent.recommender.scoring import score
 
 ABLATIONS: Mapping[str, frozenset[str]] = {
@@ -329,12 +336,13 @@ def _calibration(rankings: Iterable[Ranking]) -> dict[str, Any]:
 
 def _coverage(rankings: Iterable[Ranking]) -> dict[str, Any]:
     how = [(name, said) for row in rankings for name, said in row.known.items()]
-    count = {kind: sum(said == kind for _, said in how) for kind in (KNOWN, READ, UNKNOWN)}
+    count = {kind: sum(said == kind for _, said in how) for kind in (KNOWN, READ)}
     return {
         "options": len(how),
         "known": round(count[KNOWN] / len(how), 4),
         "known_or_read": round((count[KNOWN] + count[READ]) / len(how), 4),
         "unknown": sorted({name for name, said in how if said == UNKNOWN}),
+        "vendor_only": sorted({name for name, said in how if said == MADE_BY}),
         "read": sorted({name for name, said in how if said == READ}),
     }
 

@@ -7,12 +7,18 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from agent.recommender.catalogue import LOOKED_UP, Catalogue, Fact, Layer, Technology, Value
 from agent.recommender.constraints import plain
 
 KNOWN, READ, UNKNOWN = "known", "read from its name", "unknown"
+MADE_BY = "only its vendor is known"
+VENDORS = re.compile(
+    r"^(?:amazon|aws|azure|microsoft|google(?:cloud)?|apache|hashicorp|elastic|grafana|oracle|ibm"
+    r"|redhat|atlassian|jetbrains)(?=.{3})"
+)
 SELF_HOSTED = re.compile(r"self[- ]?(?:hosted|managed|run)|on[- ]?prem(?:ise|ises)?")
 MANAGED = re.compile(r"managed|hosted|cloud|saas|as[- ]a[- ]service")
 OWN_WORK = re.compile(
@@ -189,6 +195,25 @@ SAID_OTHERWISE = {
 }
 
 
+@lru_cache(maxsize=4)
+def _without_vendors(names: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Names without the vendor in front, where that leaves only one technology."""
+    found: dict[str, set[str]] = {}
+    for name, identity in names:
+        short = VENDORS.sub("", name)
+        if short != name:
+            found.setdefault(short, set()).add(identity)
+    return {short: min(ids) for short, ids in found.items() if len(ids) == 1}
+
+
+def _exact(name: str, catalogue: Catalogue) -> Technology | None:
+    key = plain(name)
+    identity = catalogue.names.get(key)
+    if identity is None and len(key) > 3 and key not in FILLER:
+        identity = _without_vendors(tuple(catalogue.names.items())).get(key)
+    return catalogue.technologies.get(identity) if identity else None
+
+
 def _whole(name: str, catalogue: Catalogue) -> Technology | None:
     """The technology that all of a name stands for; how it is hosted is not left aside."""
     for written in (name, name.replace("-", " ")):
@@ -199,7 +224,7 @@ def _whole(name: str, catalogue: Catalogue) -> Technology | None:
         if SELF_HOSTED.search(aside) or MANAGED.search(aside) or TOGETHER.search(f" {aside} "):
             continue
         return catalogue.technologies.get(match.technology)
-    return None
+    return _exact(name, catalogue)
 
 
 def _parts(name: str, catalogue: Catalogue) -> list[Technology]:
@@ -211,8 +236,7 @@ def _parts(name: str, catalogue: Catalogue) -> list[Technology]:
         while place < len(words):
             for length in range(len(words) - place, 0, -1):
                 several = words[place : place + length]
-                exact = catalogue.names.get(plain("".join(several)))
-                technology = catalogue.technologies[exact] if exact else None
+                technology = _exact("".join(several), catalogue)
                 if technology is not None and not (length == 1 and several[0] in FILLER):
                     if technology not in found:
                         found.append(technology)
@@ -248,6 +272,9 @@ def _drafted(
         for part in parts
         if layer.id in part.layers and not (part.kind == "platform" and unread)
     ]
+    if not fillers:
+        # A product of another layer, or a part of one; a plugin's host is not the plugin.
+        fillers = [part for part in parts if part.kind in ("service", "server", "tool")]
     around = [part for part in parts if part not in fillers]
     identity = f"named-{plain(name)}"
     if not fillers and not around:
@@ -273,7 +300,8 @@ def _drafted(
         how, sentence = READ, f"“{name}” is read as {said}."
     else:
         base, others = None, around
-        how = UNKNOWN
+        vendor = any(part.kind == "platform" for part in around)
+        how = MADE_BY if vendor else UNKNOWN
         said = ", ".join(part.name for part in around)
         sentence = f"The catalogue does not know “{name}”; its name says {said}, no more."
     if len(fillers) > 1:

@@ -182,7 +182,7 @@ def _stack(
     def worth(layer_id: str, name: str, others: frozenset[str]) -> float:
         return known(layer_id, name, others & linked[name])
 
-    return best_stack(candidates, worth, lambda one, other: other in apart.get(one, ()))
+    return best_stack(candidates, worth, apart)
 
 
 def rank_order_centroid(count: int) -> list[float]:
@@ -361,8 +361,12 @@ def _layer(
         name = row["technology"]
         row["first"] = round(sampled.first.get(name, 0.0), 4)
         row["top3"] = round(sampled.top3.get(name, 0.0), 4)
-        pair = (name, following["technology"]) if following else ("", "")
-        row["beats_next"] = round(sampled.wins[pair], 4) if pair in sampled.wins else None
+        other = following["technology"] if following else ""
+        row["beats_next"] = (
+            round(sampled.beats(name, other), 4)
+            if name in sampled.totals and other in sampled.totals
+            else None
+        )
     why, against = _reasons(setting, weight, ranked, valued)
     return {
         "layer": layer.id,

@@ -27,7 +27,8 @@ AGAIN = "Look again: "
 @require_GET
 def weights(request: PortalRequest, task_id: UUID) -> HttpResponse:
     """The ranking of a request with the weights of the page, without keeping anything."""
-    task = get_object_or_404(_tasks(request), pk=task_id)
+    answered = _tasks(request).filter(recommendation__isnull=False)
+    task = get_object_or_404(answered.select_related("recommendation"), pk=task_id)
     constraints = Constraints.from_json(task.constraints)
     known = catalogue()
     stated = {
@@ -36,9 +37,8 @@ def weights(request: PortalRequest, task_id: UUID) -> HttpResponse:
         if (number := _weight(request.GET.get(f"w_{criterion}", ""))) is not None
     }
     today = timezone.now().date()
-    usual = outlook.reweighed(constraints, None, today)
-    chosen = outlook.reweighed(constraints, stated, today) if any(stated.values()) else usual
-    first = {layer["layer"]: layer["winner"] for layer in usual["layers"]}
+    chosen = outlook.reweighed(constraints, stated if any(stated.values()) else None, today)
+    first = {layer["layer"]: layer["winner"] for layer in task.recommendation.result["layers"]}
     context = {
         "task": task,
         "criteria": [
@@ -54,10 +54,8 @@ def weights(request: PortalRequest, task_id: UUID) -> HttpResponse:
         "rows": [
             {
                 "title": layer["title"],
-                "changed": layer["winner"] != first[layer["layer"]],
-                "usual": known.technologies[first[layer["layer"]]].name
-                if first[layer["layer"]]
-                else "left open",
+                "changed": layer["winner"] != first.get(layer["layer"]),
+                "usual": outlook.name_of(known, first.get(layer["layer"])),
                 "confidence": layer["confidence"],
                 "ranked": layer["ranked"][:SHOWN],
             }

@@ -73,6 +73,7 @@ class Command(BaseCommand):
             f"{coverage['known_or_read']:.1%} with those read from their names"
         )
         say(f"  read from the name: {', '.join(coverage['read']) or 'none'}")
+        say(f"  only the vendor is known: {', '.join(coverage['vendor_only']) or 'none'}")
         say(f"  unknown, ranked by the name alone: {', '.join(coverage['unknown']) or 'none'}")
         say("Per layer (top-1, pairwise)")
         for layer, measures in found["per_layer"].items():

@@ -1,0 +1,103 @@
+"""Agreement with published decisions is measured without knowing them, and said with its doubt."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.recommender.evaluation import BadCases, evaluate, rank_case, read_cases
+from agent.recommender.named_options import KNOWN, MADE_BY, READ, UNKNOWN, with_named_options
+
+TODAY = dt.date(2026, 11, 23)
+OWN = Path(__file__).with_name("consensus_cases.json")
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return read_cases(json.loads(OWN.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "is_for"),
+    [
+        ("PostgreSQL", KNOWN, "PostgreSQL"),
+        ("redis-streams", READ, "Redis"),
+        ("self-hosted-redis", READ, "Redis"),
+        ("aws-something-new", MADE_BY, "Amazon Web Services"),
+        ("quuxdb", UNKNOWN, "quuxdb"),
+        ("homegrown", READ, "homegrown"),
+    ],
+)
+def test_an_option_is_taken_for_what_its_name_says_and_no_more(catalogue, name, how, is_for):
+    layer = catalogue.layer("cache-queue")
+
+    extended, (option,) = with_named_options([name], layer, catalogue, TODAY)
+
+    assert option.how == how
+    assert is_for in option.sentence
+    drafted = extended.technologies[option.technology]
+    if how == UNKNOWN:
+        known = {key for key, fact in drafted.facts.items() if fact.state == "known"}
+        assert not known & {"license", "operations_burden", "lock_in", "hosting.managed"}
+    for fact in drafted.facts.values():
+        assert fact.technology == option.technology
+        assert extended.facts[fact.id] is fact
+
+
+def test_running_it_yourself_costs_more_work_than_the_product_alone(catalogue):
+    layer = catalogue.layer("cache-queue")
+
+    extended, (own, managed) = with_named_options(
+        ["self-hosted-redis", "managed-redis"], layer, catalogue, TODAY
+    )
+
+    burden = [
+        extended.technologies[option.technology].facts["operations_burden"].value
+        for option in (own, managed)
+    ]
+    assert burden[0] > burden[1]
+
+
+def test_the_ranking_of_a_case_does_not_depend_on_how_its_options_are_shuffled(catalogue, cases):
+    for case in cases[:6]:
+        orders = {rank_case(case, catalogue, TODAY, seed=seed).order for seed in range(4)}
+        assert len(orders) == 1, case.id
+
+
+def test_the_decision_itself_is_never_looked_at(catalogue, cases):
+    case = cases[0]
+    for decision in case.options:
+        other = type(case)(**{**_fields(case), "decision": decision})
+        assert rank_case(other, catalogue, TODAY).order == rank_case(case, catalogue, TODAY).order
+
+
+def test_most_of_our_own_judgements_are_met(catalogue, cases):
+    found = evaluate(cases[:24], catalogue, TODAY, seeds=1)
+
+    engine = found["methods"]["engine"]
+    assert engine["top_1"]["value"] > found["methods"]["popularity"]["top_1"]["value"]
+    assert engine["pairwise"]["value"] >= 0.7
+    assert engine["top_1"]["low"] <= engine["top_1"]["value"] <= engine["top_1"]["high"]
+    assert found["same_for_every_order"]
+    assert 0 <= found["calibration"]["error"] <= 1
+    assert set(found["methods"]) >= {"no familiarity", "no precedent", "random", "popularity"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"adrs": []},
+        {"adrs": [{"repo": "a"}]},
+        [{"repo": "a", "layer": "x", "constraints": [], "existing": [], "options": ["b", "c"],
+          "decision": "d"}],
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_no_cases_is_refused(document):
+    with pytest.raises(BadCases):
+        read_cases(document)
+
+
+def _fields(case):
+    return {name: getattr(case, name) for name in case.__slots__}
