@@ -36,6 +36,10 @@ class NotRecorded(Exception):
     """The answer could not be put on record, so it is not given. Nothing was changed."""
 
 
+class OwnAccess(Refused):
+    """Somebody would decide about what is their own."""
+
+
 class BadRequest(Refused):
     """What was asked for makes no sense as it stands. errors: field -> what was expected."""
 

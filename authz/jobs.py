@@ -1,13 +1,13 @@
-"""Celery's entry point of this floor: what ends by itself."""
+"""Celery's entry points of this floor: what ends by itself, what comes round again."""
 
 from celery import shared_task
 from django.utils import timezone
 
-from authz import emergency, retention
+from authz import access_reviews, emergency, retention
 from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.models import Replay, Session
-from tenants.scope import tenants_with_evidence_work
+from tenants.scope import tenants_with_evidence_work, tenants_with_review_due
 
 
 @shared_task(base=TenantlessJob)
@@ -30,3 +30,9 @@ def _tidy() -> None:
     emergency.end_what_is_over()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()
     Replay.objects.filter(expires_at__lt=timezone.now()).delete()
+
+
+@shared_task(base=TenantlessJob)
+def remind_of_reviews() -> None:
+    """Note for every tenant that an access review is due, a quarter after the last one."""
+    for_each_tenant("review", access_reviews.remind, find=lambda _: tenants_with_review_due())

@@ -1,4 +1,4 @@
-"""Who holds what: roles, tokens, teams, shares, emergencies, policies; tuples, made from rows."""
+"""Who holds what: roles, tokens, teams, shares, reviews, policies; tuples, made from rows."""
 
 from typing import ClassVar
 
@@ -222,6 +222,99 @@ class Share(TenantScoped):
                 nulls_distinct=False,
             ),
         ]
+
+
+class AccessReview(TenantScoped):
+    """One look at everything that is held in the tenant, from its start to its end.
+
+    Due: a quarter has passed, and nobody has started it yet.
+    """
+
+    class State(models.TextChoices):
+        DUE = "due"
+        OPEN = "open"
+        CLOSED = "closed"
+
+    number = models.PositiveIntegerField()  # 1, 2, 3
+    state = models.CharField(max_length=6, choices=State)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    started_by = models.CharField(max_length=100, blank=True)
+    started_by_name = models.CharField(max_length=200, blank=True)
+    due_at = models.DateTimeField(null=True)
+    revision = models.CharField(max_length=60, blank=True)  # of the tuples, at the start
+    closed_at = models.DateTimeField(null=True)
+    closed_by = models.CharField(max_length=100, blank=True)
+    closed_by_name = models.CharField(max_length=200, blank=True)
+    note = models.CharField(max_length=500, blank=True)
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "UPDATE")
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-number"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "number"], name="authz_accessreview_number"),
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=~models.Q(state="closed"),
+                name="authz_accessreview_one_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"review {self.number}"
+
+
+class AccessReviewItem(TenantScoped):
+    """One role, share or team membership that somebody has to confirm or end.
+
+    What it says is kept as it was at the start, for the row itself may go.
+    """
+
+    class Kind(models.TextChoices):
+        ROLE = "role"
+        SHARE = "share"
+        MEMBERSHIP = "membership"
+
+    class Answer(models.TextChoices):
+        WAITING = "waiting"
+        CONFIRMED = "confirmed"
+        ENDED = "ended"
+        REPORTED = "reported"  # should end, and only the directory can do it
+        GONE = "gone"  # ended by itself before anybody answered
+
+    review = models.ForeignKey(AccessReview, on_delete=models.CASCADE, related_name="items")
+    kind = models.CharField(max_length=10, choices=Kind)
+    row_id = models.UUIDField()  # of the grant, share or membership
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    team_id = models.UUIDField(null=True)  # whose it is, where it is a team's
+    holder = models.CharField(max_length=220, blank=True)  # that team's name
+    role = models.CharField(max_length=20, blank=True)
+    what = models.CharField(max_length=300)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, related_name="+")
+    source = models.CharField(max_length=220)
+    given_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    reviewer = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    answer = models.CharField(max_length=9, choices=Answer, default=Answer.WAITING)
+    reason = models.CharField(max_length=500, blank=True)
+    answered_by = models.CharField(max_length=100, blank=True)
+    answered_by_name = models.CharField(max_length=200, blank=True)
+    answered_at = models.DateTimeField(null=True)
+
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT", "UPDATE")
+
+    class Meta(TenantScoped.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "review", "row_id"], name="authz_accessreviewitem_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.what
 
 
 class _TupleColumns(models.Model):

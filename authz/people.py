@@ -140,6 +140,25 @@ def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, 
         )
 
 
+def take_role(grant: Grant, *, by: Actor) -> None:
+    """Take one role that was given by hand. Raises Denied; Conflict when it is gone or comes from
+    a group, or the tenant would be left without an admin."""
+    permission = Permission.PROJECT_ROLE_CHANGE if grant.project else Permission.ROLE_CHANGE
+    place = grant.project or AsTenant(current_tenant_id())
+    with change(by, permission, on=place) as facts:
+        held = Grant.objects.filter(user=grant.user, project=grant.project)
+        facts["before"] = sorted(held.values_list("role", flat=True))
+        if not held.filter(pk=grant.pk).exclude(source__in=TELLERS).delete()[0]:
+            raise Conflict(f"{grant.user.email} does not hold this role by hand any more")
+        keep_an_admin()
+        facts.about = grant.user
+        facts.update(
+            after=sorted(held.values_list("role", flat=True)),
+            project=grant.project.slug if grant.project else None,
+            email=grant.user.email,
+        )
+
+
 def remove(user: User, *, by: Actor) -> None:
     """End a membership: roles are taken, open sessions end, the account stays for the record.
 

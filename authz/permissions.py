@@ -37,6 +37,9 @@ class Permission(StrEnum):
     LOG_EXPORT_CHANGE = "log_export.change"  # where the ledger is copied to
     RELATIONS_ENGINE = "relations.engine"  # which server answers questions about relations
     SHARE_CHANGE = "share.change"  # who may look at one project or task besides
+    ACCESS_REVIEW_RUN = "access_review.run"  # start, assign, close; answer for the whole tenant
+    ACCESS_REVIEW_ANSWER = "access_review.answer"  # keep or end what is held in a project
+    ACCESS_REVIEW_REMIND = "access_review.remind"  # the schedule notes that one is due
     MEMBER_INVITE = "member.invite"  # a link that lets somebody in once
     SESSION_OPEN = "session.open"
     SESSION_END = "session.end"

@@ -50,6 +50,8 @@ _RUN_SIGN_IN = {
 _RUN_CATALOGUE = {P.CATALOGUE_CHANGE, P.CATALOGUE_REFRESH, P.CATALOGUE_APPROVE}
 _RUN_POLICIES = {P.POLICY_CHANGE, P.POLICY_APPROVE, P.POLICY_RESTORE}
 
+_REVIEW_ACCESS = {P.ACCESS_REVIEW_RUN, P.ACCESS_REVIEW_ANSWER}
+
 # The permission matrix. Whoever is not listed here may do nothing.
 ROLES: dict[Role, frozenset[P]] = {
     # Break-glass only: authz.emergency gives it for an hour or so. It repairs; it never decides.
@@ -66,6 +68,7 @@ ROLES: dict[Role, frozenset[P]] = {
         | {P.LEDGER_VIEW, P.PACK_EXPORT, P.PROJECT_CREATE, P.REPOSITORY_REGISTER}
         | {P.EMERGENCY_APPROVE, P.EMERGENCY_END, P.TENANT_EXPORT}
         | _RUN_POLICIES
+        | _REVIEW_ACCESS
     ),
     Role.PROJECT_ADMIN: frozenset(
         _READ_WORK
@@ -73,6 +76,7 @@ ROLES: dict[Role, frozenset[P]] = {
         | _RUN_CATALOGUE
         | _DECIDE
         | {P.MEMBER_VIEW, P.PROJECT_ROLE_CHANGE, P.SHARE_CHANGE, P.REPOSITORY_REGISTER}
+        | {P.ACCESS_REVIEW_ANSWER}
     ),
     Role.DEVELOPER: frozenset(_READ_WORK | _FILE_WORK | {P.MEMBER_VIEW}),
     Role.AUDITOR: frozenset(_READ_WORK | {P.MEMBER_VIEW, P.LEDGER_VIEW, P.PACK_EXPORT}),
@@ -92,6 +96,7 @@ SYSTEM: frozenset[P] = frozenset(
     | {P.CATALOGUE_REFRESH}
     | {P.RETENTION_CHANGE, P.RETENTION_APPLY}
     | {P.MEMBER_ADMIT, P.MEMBER_INVITE, P.IDENTITY_LINK, P.DIRECTORY_SYNC}
+    | {P.ACCESS_REVIEW_REMIND}
     | {P.SESSION_OPEN, P.SESSION_END}
     | {P.EMERGENCY_REQUEST, P.EMERGENCY_APPROVE, P.EMERGENCY_END}
 )
@@ -117,6 +122,7 @@ ONLY_BY_PEOPLE = frozenset(
     | _RUN_PEOPLE
     | _RUN_SIGN_IN
     | _RUN_POLICIES
+    | _REVIEW_ACCESS
 )
 
 

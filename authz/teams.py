@@ -1,6 +1,7 @@
 """Teams, and what is shared with people and teams besides what their roles let them see."""
 
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
@@ -165,6 +166,23 @@ def unshare(thing: Shared, with_: User | Team, *, by: Actor) -> None:
         ).delete()
         if not gone[0]:
             raise Conflict(f"it is not shared with {with_}")
+
+
+class _AsShared:
+    """What a share is of, for those who have only the share: this floor knows no tasks."""
+
+    def __init__(self, share: Share) -> None:
+        self._meta = SimpleNamespace(model_name=share.object_type)
+        self.pk = share.object_id
+
+
+def end_share(share: Share, *, by: Actor) -> None:
+    """Take one share back. Raises Denied, or Conflict when it is gone."""
+    with change(by, Permission.SHARE_CHANGE, on=_AsShared(share)) as facts:
+        with_ = share.user or share.team
+        if with_ is None or not Share.objects.filter(pk=share.pk).delete()[0]:
+            raise Conflict("it is not shared with them any more")
+        facts.update(step="unshared", **_whom(with_))
 
 
 def shares_of(thing: Shared) -> list[Share]:

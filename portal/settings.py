@@ -247,6 +247,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"queue": "evidence", "expires": 3600},
     },
+    "remind of access reviews": {
+        "task": "authz.jobs.remind_of_reviews",
+        "schedule": 3600.0,
+        "options": {"queue": "evidence", "expires": 3600},
+    },
     "end what is over": {
         "task": "authz.jobs.tidy",
         "schedule": 30.0,

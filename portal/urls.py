@@ -22,6 +22,7 @@ from portal.pages import (
     projects,
     proposals,
     recommendations,
+    reviews,
     sessions,
     settings_overview,
     sharing,
@@ -78,6 +79,17 @@ urlpatterns = [
     ),
     path("people/projects/", projects.listing, name="projects"),
     path("people/projects/<uuid:project_id>/", projects.detail, name="project"),
+    path("people/reviews/", reviews.listing, name="reviews"),
+    path("people/reviews/<uuid:review_id>/", reviews.detail, name="review"),
+    path("people/reviews/<uuid:review_id>/answer/", reviews.answer, name="review-answer"),
+    path("people/reviews/<uuid:review_id>/close/", reviews.close, name="review-close"),
+    path("people/reviews/<uuid:review_id>/items.csv", reviews.as_csv, name="review-csv"),
+    path("people/reviews/<uuid:review_id>/evidence.json", reviews.evidence, name="review-evidence"),
+    path(
+        "people/reviews/<uuid:review_id>/items/<uuid:item_id>/assign/",
+        reviews.assign,
+        name="review-assign",
+    ),
     path("sharing/<str:kind>/<uuid:thing_id>/", sharing.sharing, name="sharing"),
     path(
         "sharing/<str:kind>/<uuid:thing_id>/<uuid:share_id>/end/", sharing.end, name="sharing-end"

@@ -122,6 +122,14 @@ def tenants_with_log_destinations() -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def tenants_with_review_due() -> list[UUID]:
+    """As tenants_with_work(): those where no access review is open or due and the last one began
+    a quarter ago, or where roles are as old and nobody ever reviewed them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id FROM public.tenants_with_review_due()")
+        return [row[0] for row in cursor.fetchall()]
+
+
 def _find(sql: str, value: str | UUID) -> Scope | None:
     # These functions are SECURITY DEFINER: the portal's role cannot read the list of tenants.
     with connection.cursor() as cursor:

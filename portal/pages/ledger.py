@@ -193,10 +193,10 @@ def _csv_lines(rows: QuerySet[Entry, tuple[Any, ...]]) -> Iterator[str]:
     writer = csv.writer(Line())
     yield writer.writerow(CSV_COLUMNS)
     for row in rows:
-        yield writer.writerow([_cell(value) for value in row])
+        yield writer.writerow([cell(value) for value in row])
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
     # A spreadsheet would run a cell that begins like a formula.
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

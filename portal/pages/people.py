@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from authz import access, invitations, people
+from authz import access, access_reviews, invitations, people
 from authz.decisions import may, require
 from authz.errors import BadRequest, Conflict
 from authz.groups import TELLERS
@@ -185,6 +185,10 @@ def _list(
         "ticked": typed.getlist("roles"),
         "errors": errors,
         "offered": [(role, GIST[role]) for role in TENANT_ROLES],
+        "may_review": may(request.actor, Permission.ACCESS_REVIEW_RUN, tenant)
+        or may(request.actor, Permission.LEDGER_VIEW, tenant)
+        or access_reviews.reviews_somewhere(request.actor),
+        "review_due": access_reviews.is_waiting_for_start(),
         "may_see_teams": may(request.actor, Permission.MEMBER_VIEW, tenant),
         "may_admit": may(request.actor, Permission.MEMBER_ADMIT, tenant),
         "may_change": changes_roles,

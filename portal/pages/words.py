@@ -33,6 +33,9 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.CATALOGUE_CHANGE: ("change the catalogue", "changed the catalogue"),
     P.CATALOGUE_REFRESH: ("propose a refresh", "proposed a refresh of the catalogue"),
     P.CATALOGUE_APPROVE: ("decide about a refresh", "decided about a refresh of the catalogue"),
+    P.ACCESS_REVIEW_RUN: ("run access reviews", "ran an access review"),
+    P.ACCESS_REVIEW_ANSWER: ("review access in a project", "reviewed somebody's access"),
+    P.ACCESS_REVIEW_REMIND: ("note that a review is due", "noted that an access review is due"),
     P.TENANT_OPEN: ("open a tenant", "opened the tenant"),
     P.RETENTION_CHANGE: ("say how long facts are kept", "said how long facts are kept"),
     P.RETENTION_APPLY: ("delete facts that are too old", "deleted facts that were too old"),
@@ -64,6 +67,7 @@ DEEDS: dict[str, tuple[str, str]] = {
 
 # One permission may stand behind more than one deed; what it was done to tells them apart.
 ON_OTHER_THINGS = {
+    (P.ACCESS_REVIEW_RUN.value, "accessreviewitem"): "reviewed somebody's access",
     (P.RECOMMENDATION_CREATE.value, "draft"): "kept a draft of a request",
     (P.PROJECT_CREATE.value, "user"): "created the agent's account",
     (P.TENANT_ERASE.value, "user"): "erased who an account belonged to",

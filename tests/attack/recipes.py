@@ -53,6 +53,8 @@ PARAMETERS = {
     "destination_id": "{destination}",
     "technology_id": "{technology}",
     "refresh_id": "{refresh}",
+    "review_id": "{review}",
+    "item_id": "{item}",
     "index": "{index}",
     "size": "{size}",
     "secret": "{invitation}",
@@ -177,6 +179,27 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     ),
     "GET people/projects/": LOOK,
     "GET people/projects/<uuid:project_id>/": LOOK_HARD,
+    "GET people/reviews/": LOOK_HARD,
+    "POST people/reviews/": Recipe(
+        {"days": "21"}, works=None, why_not="one is open already", answers=frozenset({409})
+    ),
+    "GET people/reviews/<uuid:review_id>/": LOOK_HARD,
+    "POST people/reviews/<uuid:review_id>/answer/": (
+        Recipe({"items": "{item}"}),
+        Recipe(
+            {"items": "{item}"},
+            at={"review_id": "own:{review}"},
+            works=None,
+            why_not="it is answered by then",
+            answers=frozenset({422}),
+        ),
+    ),
+    "POST people/reviews/<uuid:review_id>/items/<uuid:item_id>/assign/": Recipe(
+        {}, works=None, why_not="the field is named after the item"
+    ),
+    "POST people/reviews/<uuid:review_id>/close/": Recipe({"note": "enough"}),
+    "GET people/reviews/<uuid:review_id>/items.csv": LOOK_HARD,
+    "GET people/reviews/<uuid:review_id>/evidence.json": LOOK_HARD,
     "GET sharing/<str:kind>/<uuid:thing_id>/": Recipe(),
     "POST sharing/<str:kind>/<uuid:thing_id>/": (
         Recipe({"email": "{email}"}),
@@ -466,6 +489,7 @@ JOBS = {
     "agent.jobs.sign_record": Job(("{proposal}",)),
     "agent.jobs.resume_stalled": Job(None),
     "authz.jobs.apply_retention": Job(None),
+    "authz.jobs.remind_of_reviews": Job(None),
     "authz.jobs.tidy": Job(None),
     "evidence.jobs.cosign": Job(()),
     "evidence.jobs.name_gaps": Job(None),

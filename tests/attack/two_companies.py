@@ -12,6 +12,7 @@ from agent.digests import proposal_digest
 from agent.models import CatalogueRefresh, Recommendation, Task
 from agent.places import artifact_store
 from authz import (
+    access_reviews,
     decisions,
     directory,
     emergency,
@@ -178,6 +179,7 @@ def _fill(made: Stocked, entries: int) -> None:
     team = teams.create_team(word, word.capitalize(), by=by)
     teams.add_member(team, company.people["lin"], by=by)
     share = teams.share(running, team, by=by)
+    review = access_reviews.start(21, by=by)
     try:
         decisions.require(bo.actor("page"), Permission.LEDGER_VIEW, second)
     except Denied as denied:
@@ -222,6 +224,8 @@ def _fill(made: Stocked, entries: int) -> None:
         "destination": str(copy.pk),
         "technology": technology.technology,
         "refresh": str(refresh.pk),
+        "review": str(review.pk),
+        "item": str(review.items.get(kind="membership").pk),
         "index": str(Entry.objects.order_by("-index").first().index),
         "size": str(Checkpoint.objects.order_by("-size").first().size),
         "run": str(proposal.run_id),
