@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('authz', '0007_log_destination'),
-        ('cells', '0007_review_due'),
+        ('cells', '0008_review_due'),
         ('tenants', '0004_directory_search'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
