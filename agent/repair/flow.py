@@ -233,7 +233,7 @@ class _Repairing:
             suspects = self._suspects(known.suspicion)
             if not suspects:
                 return self._ended(Ended.NOT_FOUND, "the failing tests run no line of the sources")
-            reserve = min(0.5 * self._seconds, 5 * start + 2)
+            reserve = min(0.35 * self._seconds, 5 * start + 2)
             limit = max(0.1, 10 * slowest)
             quick = sorted(
                 (t for t in passing if float(baseline[t]["ms"]) < QUICK_MS),
