@@ -12,7 +12,9 @@ from agent.recommender.refresh.reading import Facts, whole_date
 Asked = Callable[[str], dict[str, Any]]
 _PIP = (
     *("pip", "install", "--dry-run", "--ignore-installed", "--no-deps"),
-    *("--only-binary", ":all:", "--quiet", "--disable-pip-version-check", "--report", "-"),
+    # For a new Python, else pip stops at what its own can run; the target is never made.
+    *("--only-binary", ":all:", "--python-version", "3.14", "--target", "unused"),
+    *("--quiet", "--disable-pip-version-check", "--report", "-"),
 )
 _TROVE = {
     "License :: OSI Approved :: MIT License": "MIT",
