@@ -72,6 +72,7 @@ def test_the_decision_itself_is_never_looked_at(catalogue, cases):
         assert rank_case(other, catalogue, TODAY).order == rank_case(case, catalogue, TODAY).order
 
 
+@pytest.mark.slow
 def test_most_of_our_own_judgements_are_met(catalogue, cases):
     found = evaluate(cases[:24], catalogue, TODAY, seeds=1)
 
