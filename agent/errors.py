@@ -15,6 +15,14 @@ class NothingLeftToTry(Exception):
     """The plan cannot be carried out; the message says why. What was done so far is kept."""
 
 
+class BudgetSpent(Exception):
+    """The next step could take more than is left; it was not begun, and what was done is kept."""
+
+
+class Interrupted(Exception):
+    """A step was stopped half-way, because somebody cancelled or the time is over."""
+
+
 class ExportFault(Exception):
     """A tenant's export cannot be written; the message says why."""
 

@@ -9,12 +9,13 @@ from django.db import InterfaceError, OperationalError
 from agent import dossier, queue, record, runner, upkeep
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
+from agent.sandbox import SandboxUnavailable
 from evidence.signing import FileKeys
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.scope import current
 
 # What may be different the next time. Nothing else is tried again.
-PASSING = (OperationalError, InterfaceError, ForgeUnavailable)
+PASSING = (OperationalError, InterfaceError, ForgeUnavailable, SandboxUnavailable)
 
 
 @shared_task(autoretry_for=(*PASSING, Busy), retry_backoff=1, retry_backoff_max=15, max_retries=20)
@@ -51,6 +52,8 @@ def _resume() -> None:
         publish_review.delay(str(proposal_id))
     for proposal_id in upkeep.unsigned_records():
         sign_record.delay(str(proposal_id))
+    for proposal_id in upkeep.unfinished_undoing():
+        withdraw_proposal.delay(str(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
@@ -63,6 +66,12 @@ def index_repository(repository_id: str) -> None:
 def publish_review(proposal_id: str) -> None:
     """Show on the pull request what a person decided."""
     upkeep.publish_review(UUID(proposal_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def withdraw_proposal(proposal_id: str) -> None:
+    """Close the pull request of an undone task and delete its branch."""
+    upkeep.withdraw(UUID(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

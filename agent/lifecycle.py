@@ -7,10 +7,22 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
-from agent import queue
+from agent import budget, queue
+from agent.bugs import BadReport, BugReport
 from agent.errors import IllegalMove, StaleDigest
-from agent.models import Action, Draft, Proposal, Repository, Review, Task
+from agent.models import (
+    Action,
+    Draft,
+    Message,
+    Plan,
+    PlanRule,
+    Proposal,
+    Repository,
+    Review,
+    Task,
+)
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
 from authz.change import change
@@ -20,11 +32,17 @@ from authz.permissions import Permission
 from evidence.controls import frameworks
 from evidence.models import Pack
 from tenants.actor import Actor
-from tenants.models import User
+from tenants.models import Project, User
 from tenants.scope import current_tenant_id
 
 NONCE_LIMIT = 200  # characters
 WALL_SECONDS = 300  # time budget of a recommendation when the request names none
+MESSAGE_LIMIT = 4_000  # characters
+# What it takes to file a task of a kind, and so to let it go on.
+FILES: dict[str, Permission] = {
+    Task.Kind.RECOMMENDATION: Permission.RECOMMENDATION_CREATE,
+    Task.Kind.BUGFIX: Permission.TASK_CREATE,
+}
 
 
 def file_recommendation(
@@ -68,12 +86,147 @@ def save_draft(
         facts.about = draft
 
 
+def file_bugfix(
+    fields: Mapping[str, Any],
+    *,
+    repository: Repository,
+    owner: User,
+    by: Actor,
+    budgets: Mapping[str, Any] | None = None,
+) -> Task:
+    """Ask for a repair; the agent starts as soon as a worker is free.
+
+    fields: see BugReport.parse(). budgets: see agent.budget; defaults for what is left out.
+    Raises Denied, or BadRequest with a message per field.
+    """
+    limits, wrong = budget.parse(budgets or {})
+    try:
+        report = BugReport.parse(fields)
+    except BadReport as error:
+        raise BadRequest({**error.errors, **wrong}) from error
+    if wrong:
+        raise BadRequest(wrong)
+    with change(by, Permission.TASK_CREATE, on=repository) as facts:
+        task = Task(
+            kind=Task.Kind.BUGFIX,
+            project_id=repository.project_id,
+            repository=repository,
+            goal=report.title,
+            constraints=report.to_json(),
+            budgets=limits,
+            owner=owner,
+        )
+        task.branch = f"countersign/{task.short.lower()}"
+        task.save(force_insert=True)
+        facts.about = task
+        facts.update(repository=repository.name, report=task.constraints, budgets=limits)
+        _queue(task)
+    return task
+
+
+def approve_plan(task: Task, digest: str, *, by: Actor) -> None:
+    """Let the agent carry out the plan that was read. digest: of that plan.
+
+    Raises Denied (the requester never may), StaleDigest when it is another plan, IllegalMove when
+    the task does not wait. The time it waited does not count.
+    """
+    with change(by, Permission.PLAN_APPROVE, on=task) as facts:
+        plan = _waiting_plan(task, digest)
+        waited = timezone.now() - task.touched_at
+        task.move_to(
+            Task.State.IN_PROGRESS, started_at=task.started_at and task.started_at + waited
+        )
+        Plan.objects.filter(pk=plan.pk).update(approved_by=by.name, approved_at=timezone.now())
+        facts.update(answer="approved", plan_digest=digest, state=task.state)
+        _queue(task)
+
+
+def refuse_plan(task: Task, digest: str, *, by: Actor, comment: str) -> None:
+    """Do not let the plan run; the task ends, with the reason.
+
+    Raises Denied, StaleDigest, IllegalMove, or BadRequest when no reason is given.
+    """
+    if not comment.strip():
+        raise BadRequest({"comment": "is empty; say why, so that the next attempt can be better"})
+    with change(by, Permission.PLAN_APPROVE, on=task) as facts:
+        _waiting_plan(task, digest)
+        reason = f"{by.name} did not let the plan run: {comment.strip()}"
+        task.move_to(Task.State.CANCELLED, reason=reason, finished_at=timezone.now())
+        facts.update(answer="refused", plan_digest=digest, comment=comment, state=task.state)
+
+
+def _waiting_plan(task: Task, digest: str) -> Plan:
+    task.refresh_from_db(from_queryset=Task.objects.select_for_update())
+    if task.state != Task.State.WAITING_FOR_USER:
+        raise IllegalMove(f"{task.short} does not wait for anybody to read its plan")
+    plan: Plan = Plan.objects.get(task=task)
+    if digest != plan.digest:
+        raise StaleDigest(
+            f"you read plan {digest[:12] or 'none'}, it is {plan.digest[:12]} now; read it again"
+        )
+    return plan
+
+
+def say(task: Task, text: str, *, author: User, by: Actor) -> Message:
+    """Tell a task something; the agent reads it before its next step.
+
+    Raises Denied, IllegalMove when the task has ended, or BadRequest.
+    """
+    if not text.strip() or len(text) > MESSAGE_LIMIT:
+        raise BadRequest({"text": f"must have 1 to {MESSAGE_LIMIT} characters"})
+    with change(by, Permission.TASK_MESSAGE, on=task) as facts:
+        if not Task.objects.filter(pk=task.pk, state__in=Task.OPEN).exists():
+            raise IllegalMove(f"{task.short} has ended; nobody would read it")
+        message: Message = Message.objects.create(task=task, author=author, text=text.strip())
+        facts["text"] = message.text
+    return message
+
+
+def undo(task: Task, *, by: Actor) -> None:
+    """Take a finished task back: its pull request is closed, its branch deleted, all is on record.
+
+    Raises Denied, or IllegalMove when there is no proposal that can be withdrawn.
+    """
+    with change(by, Permission.TASK_UNDO, on=task) as facts:
+        proposal = Proposal.objects.select_for_update().filter(task=task).first()
+        if proposal is None:
+            raise IllegalMove(f"{task.short} has no pull request to take back")
+        proposal.move_to(Proposal.State.WITHDRAWN)
+        Proposal.objects.filter(pk=proposal.pk).update(withdrawn_by=by.name)
+        facts.update(proposal=proposal.pk, number=proposal.number, head_sha=proposal.head_sha)
+        transaction.on_commit(partial(queue.withdraw_proposal, proposal.pk))
+
+
+def change_plan_rule(project: Project, ask: str, risk_from: float, *, by: Actor) -> PlanRule:
+    """Say which plans of a project wait for a second person. Raises Denied or BadRequest."""
+    wrong = {}
+    if ask not in PlanRule.Ask.values:
+        wrong["ask"] = f"must be one of {', '.join(PlanRule.Ask.values)}"
+    if not 0 <= risk_from <= 1:
+        wrong["risk_from"] = "must be 0 to 1"
+    if wrong:
+        raise BadRequest(wrong)
+    with change(by, Permission.PLAN_RULE_CHANGE, on=project) as facts:
+        rule: PlanRule
+        rule, _ = PlanRule.objects.update_or_create(
+            project=project, defaults={"ask": ask, "risk_from": risk_from}
+        )
+        facts.update(ask=ask, risk_from=risk_from)
+    return rule
+
+
 def cancel(task: Task, *, by: Actor) -> None:
-    """Stop a task before its next step. What it has done is kept; its pull request is closed.
+    """Stop a task, also in the middle of a step. What it has done is kept, its pull request closed.
 
     Raises Denied or IllegalMove.
     """
     with change(by, Permission.TASK_CANCEL, on=task) as facts:
+        task.refresh_from_db(fields=["state"])
+        if task.state == Task.State.WAITING_FOR_USER:
+            reason = f"{by.name} cancelled it"
+            task.move_to(Task.State.CANCELLED, reason=reason, finished_at=timezone.now())
+            facts["state"] = task.state
+            return
         running = Task.objects.filter(pk=task.pk, state__in=Task.RUNNING)
         if not running.update(cancel_asked_by=by.name):
             raise IllegalMove(f"{task.short} has ended already; there is nothing to cancel")
@@ -81,13 +234,24 @@ def cancel(task: Task, *, by: Actor) -> None:
         _queue(task)
 
 
-def resume(task: Task, *, by: Actor) -> None:
-    """Let a task that failed or ran out of time go on after its last finished step.
+def resume(task: Task, *, by: Actor, budgets: Mapping[str, Any] | None = None) -> None:
+    """Let a task that failed or ran out of budget go on after its last finished step.
 
-    Raises Denied or IllegalMove.
+    budgets: new limits for a repair, where the old ones are not enough. Raises Denied,
+    IllegalMove or BadRequest.
     """
-    with change(by, Permission.RECOMMENDATION_CREATE, on=task) as facts:
+    limits, wrong = budget.parse({**task.budgets, **(budgets or {})})
+    if budgets and wrong:
+        raise BadRequest(wrong)
+    with change(by, FILES[task.kind], on=task) as facts:
         task.move_to(Task.State.QUEUED, reason="", finished_at=None)
+        if budgets:
+            Task.objects.filter(pk=task.pk).update(budgets=limits)
+            facts["budgets"] = limits
+        # A search that found nothing is made again: there may be a message, or more time.
+        Action.objects.filter(
+            task=task, tool="propose_repair", result__patches=[], status=Action.Status.DONE
+        ).update(status=Action.Status.STOPPED)
         Action.objects.filter(task=task, status=Action.Status.FAILED).update(
             status=Action.Status.STOPPED
         )

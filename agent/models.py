@@ -1,4 +1,4 @@
-"""Tasks with their plan, actions, artifacts; the proposal they lead to; who countersigned it."""
+"""Tasks with their plan, actions, artifacts, messages; the proposal; who countersigned it."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -41,6 +41,7 @@ class Task(TenantScoped):
 
     class Kind(models.TextChoices):
         RECOMMENDATION = "recommendation"
+        BUGFIX = "bugfix"
 
     class State(models.TextChoices):
         QUEUED = "queued"
@@ -69,6 +70,8 @@ class Task(TenantScoped):
         State.CANCELLED: set(),
     }
     RUNNING: ClassVar[set[str]] = {State.QUEUED, State.IN_PROGRESS}
+    # What has not ended: messages and cancelling make sense.
+    OPEN: ClassVar[set[str]] = RUNNING | {State.WAITING_FOR_USER}
 
     kind = models.CharField(max_length=20, choices=Kind)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tasks")
@@ -78,7 +81,9 @@ class Task(TenantScoped):
     base_sha = models.CharField(max_length=64, blank=True)
     goal = models.TextField()
     constraints = models.JSONField(default=dict)
-    budgets = models.JSONField(default=dict)  # wall_s: seconds from start to result
+    # wall_s: seconds at work, steps: tool calls, tokens and usd: what models may take.
+    # Of what is not named there is no limit.
+    budgets = models.JSONField(default=dict)
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="tasks")
     state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
     phase = models.CharField(max_length=6, default="plan")  # plan, act, verify, done
@@ -123,6 +128,16 @@ class Task(TenantScoped):
         return self.State.QUEUED in self.MOVES[self.state]
 
     @property
+    def is_open(self) -> bool:
+        return self.state in self.OPEN
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a pull request to take back."""
+        proposal = getattr(self, "proposal", None)
+        return proposal is not None and Proposal.State.WITHDRAWN in proposal.MOVES[proposal.state]
+
+    @property
     def deadline(self) -> datetime | None:
         """When the time budget is spent, or None while it has not started."""
         if self.started_at is None:
@@ -157,6 +172,9 @@ class Plan(TenantScoped):
     risk_score = models.FloatField(default=0)  # 0 to 1
     compliance_targets = models.JSONField(default=list)
     digest = models.CharField(max_length=64)  # sha256, hex
+    waits_because = models.CharField(max_length=200, blank=True)  # empty: it waits for nobody
+    approved_by = models.CharField(max_length=200, blank=True)
+    approved_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):
@@ -171,6 +189,7 @@ class Action(TenantScoped):
         DONE = "done"
         FAILED = "failed"
         STOPPED = "stopped"  # did not finish; taken again when the task resumes
+        REFUSED = "refused"  # never ran: the tool's contract says no to these arguments
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="actions")
     number = models.PositiveIntegerField()
@@ -178,7 +197,11 @@ class Action(TenantScoped):
     params = models.JSONField(default=dict)
     observation = models.TextField(blank=True)
     outputs = models.JSONField(default=dict)  # name -> sha256 of an artifact
+    result = models.JSONField(default=dict)  # as the tool's contract describes it
     cost_tokens = models.PositiveIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    # What was set aside of the budgets before it began: the most that it could take.
+    reserved = models.JSONField(default=dict)
     duration_ms = models.PositiveIntegerField(default=0)
     status = models.CharField(max_length=7, choices=Status, default=Status.RUNNING)
     started_at = models.DateTimeField(default=timezone.now)
@@ -189,6 +212,70 @@ class Action(TenantScoped):
             *TenantScoped.Meta.constraints,
             models.UniqueConstraint(
                 fields=["tenant", "task", "number"], name="agent_action_number"
+            ),
+        ]
+
+
+class Message(TenantScoped):
+    """What a person said to a task. The agent reads it before its next step."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="messages")
+    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    read_before = models.PositiveIntegerField(null=True)  # number of the step it was read for
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["created_at"]
+
+
+class PlanRule(TenantScoped):
+    """Which plans of a project wait for a second person before anything is done."""
+
+    class Ask(models.TextChoices):
+        ALWAYS = "always"
+        RISKY = "risky"  # from a risk score on
+        NEVER = "never"
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="plan_rule")
+    ask = models.CharField(max_length=6, choices=Ask, default=Ask.RISKY)
+    risk_from = models.FloatField(default=0.5)  # 0 to 1
+
+    class Meta(TenantScoped.Meta):
+        pass
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        match self.ask:
+            case self.Ask.ALWAYS:
+                return "every plan of this project waits for a second person"
+            case self.Ask.NEVER:
+                return "no plan of this project waits for a person"
+            case _:
+                return f"plans from a risk of {self.risk_from:g} on wait for a second person"
+
+    def asks_for(self, risk_score: float) -> bool:
+        """Whether a plan of that risk waits."""
+        return self.ask == self.Ask.ALWAYS or (
+            self.ask == self.Ask.RISKY and risk_score >= self.risk_from
+        )
+
+
+class FlakyTest(TenantScoped):
+    """A test that was seen to pass and to fail on the same code; it counts for nothing."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="flaky_tests")
+    test = models.CharField(max_length=500)  # its node id
+    seen_by = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="+")
+    first_seen = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["test"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "repository", "test"], name="agent_flakytest_once"
             ),
         ]
 
@@ -271,6 +358,21 @@ class Passage(TenantScoped):
         return f"{self.path}:{self.line}"
 
 
+class Fix(TenantScoped):
+    """The answer to a bugfix task: what was wrong, what was changed, the proof that it helps."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="fix")
+    # agent.tools.proving: what was wrong, why this change, alternatives, what tests cannot tell
+    explanation = models.JSONField()
+    proof = models.JSONField()  # agent.proof: red, green, suite, reverted, with digests
+    proof_sha256 = models.CharField(max_length=64)
+    confidence = models.FloatField()  # 0 to 1
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        pass
+
+
 class Proposal(TenantScoped):
     """A pull request that waits for a person."""
 
@@ -278,11 +380,13 @@ class Proposal(TenantScoped):
         OPEN = "open"
         COUNTERSIGNED = "countersigned"
         REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"  # undone by somebody; the pull request is closed
 
     MOVES: ClassVar[dict[str, set[str]]] = {
-        State.OPEN: {State.COUNTERSIGNED, State.REJECTED},
-        State.COUNTERSIGNED: set(),
+        State.OPEN: {State.COUNTERSIGNED, State.REJECTED, State.WITHDRAWN},
+        State.COUNTERSIGNED: {State.WITHDRAWN},
         State.REJECTED: set(),
+        State.WITHDRAWN: set(),
     }
 
     task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="proposal")
@@ -304,6 +408,8 @@ class Proposal(TenantScoped):
     digest = models.CharField(max_length=64)
     state = models.CharField(max_length=13, choices=State, default=State.OPEN)
     review_sent = models.BooleanField(default=False)  # the code host knows what was decided
+    withdrawn_by = models.CharField(max_length=200, blank=True)
+    branch_gone = models.BooleanField(default=False)  # closed and deleted on the code host
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):

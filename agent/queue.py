@@ -39,6 +39,11 @@ def seal_log() -> None:
     _queued("evidence.jobs.seal_waiting", [])
 
 
+def withdraw_proposal(proposal_id: UUID) -> None:
+    """Have the pull request of an undone task closed, its branch deleted."""
+    _send("withdraw_proposal", proposal_id)
+
+
 def build_pack(pack_id: UUID) -> None:
     """Have an evidence pack built."""
     _send("build_pack", pack_id)

@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -13,21 +14,38 @@ from uuid import UUID
 import rfc8785
 import structlog
 from django.db import connection
+from django.db.models import Max, Sum
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
-from agent import loop, searching
+from agent import budget, loop, sandbox, searching
+from agent.bugfix import BugfixPlanner
 from agent.digests import proposal_digest
-from agent.errors import Busy, NothingLeftToTry
+from agent.errors import BudgetSpent, Busy, Interrupted, NothingLeftToTry
 from agent.forge import ForgeRefused, Person
-from agent.models import Action, Artifact, Plan, Proposal, Recommendation, Repository, Task
-from agent.outputs import CHECKS, DIFF, FILE, PULL_REQUEST
+from agent.live import LiveLog
+from agent.models import (
+    Action,
+    Artifact,
+    Fix,
+    FlakyTest,
+    Message,
+    Plan,
+    PlanRule,
+    Proposal,
+    Recommendation,
+    Repository,
+    Task,
+)
+from agent.outputs import CHECKS, DIFF, EXPLANATION, FILE, LOG, PROOF, PULL_REQUEST, SARIF
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
-from agent.recommender import CatalogueChanged, Constraints
+from agent.recommender import CatalogueChanged
 from agent.retrieval.citing import Cited
-from agent.tools import TOOLS, Bench
+from agent.tools import TOOLS, BadArguments, Bench, Cost, Observation, Tool
+from agent.watch import Watch
 from authz.change import answered, change, effect
+from authz.errors import Denied
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.intents import Intent
@@ -68,7 +86,7 @@ def give_up(task_id: UUID, bug: Exception) -> None:
 
 
 class Toolbox:
-    """The `loop.Tools` of one task: permission first, then the tool, then its outputs kept."""
+    """The `loop.Tools` of one task: contract, budget, permission, then the tool; outputs kept."""
 
     def __init__(self, task: Task, by: Actor) -> None:
         self.task = task
@@ -77,28 +95,54 @@ class Toolbox:
         self.row: Action | None = None
         self.kept: dict[str, Stored] = {}
         self.intent: Intent | None = None
+        self.flaky: tuple[str, ...] = ()
 
     def perform(self, action: loop.Action, work: loop.Work) -> loop.Step:
-        """Run one tool. The action's row shows that it is running before it starts."""
-        tool = TOOLS[action.tool]
-        row, intent = self._begin(action, number=len(work.steps) + 1)
+        """Run one tool. The action's row shows that it is running before it starts.
+
+        A call that does not keep to its contract comes back as an observation. Raises BudgetSpent
+        before anything is begun, Interrupted when it was stopped half-way.
+        """
+        number = _next_number(self.task)
+        tool = TOOLS.get(action.tool)
+        try:
+            if tool is None:
+                raise BadArguments(f"there is no tool {action.tool!r}; there are {_tool_names()}")
+            tool.check_arguments(action.params)
+        except BadArguments as error:
+            return self._refused(action, number, error)
+        row, intent = self._begin(action, tool, number)
+        live = LiveLog(self.task.pk)
+        bench = bench_for(self.task, _outputs(work), cancelled=Watch(self.task), say=live.say)
         store = artifact_store()
         started = time.monotonic()
-        with answered(intent, self.by, tool.permission, on=self.task):
-            seen = tool.run(bench_for(self.task, _outputs(work)))
-            kept = {
-                name: store.put(current_tenant_id(), content)
-                for name, content in seen.outputs.items()
-            }
-        outputs = {name: stored.sha256 for name, stored in kept.items()}
-        row.observation, row.outputs = seen.said, outputs
+        try:
+            with answered(intent, self.by, tool.permission, on=self.task):
+                seen = tool.run(bench, action.params)
+                if tool.result and seen.ok:
+                    tool.check_result(seen.result)
+                kept = {
+                    name: store.put(current_tenant_id(), content)
+                    for name, content in seen.outputs.items()
+                }
+        except BadArguments as error:
+            return self._refused(action, number, error)
         row.duration_ms = round((time.monotonic() - started) * 1000)
-        row.status = Action.Status.DONE if seen.ok else Action.Status.FAILED
-        self.row, self.kept, self.intent = row, kept, intent
-        return loop.Step(action, seen.said, seen.ok, outputs)
+        self.intent = intent
+        return self._keep(action, row, seen, kept)
 
-    def _begin(self, action: loop.Action, number: int) -> tuple[Action, Intent]:
-        tool = TOOLS[action.tool]
+    def _keep(
+        self, action: loop.Action, row: Action, seen: Observation, kept: dict[str, Stored]
+    ) -> loop.Step:
+        outputs = {name: stored.sha256 for name, stored in kept.items()}
+        row.observation, row.outputs, row.result = seen.said, outputs, dict(seen.result)
+        row.status = Action.Status.DONE if seen.ok else Action.Status.FAILED
+        self.row, self.kept, self.flaky = row, kept, seen.flaky
+        return loop.Step(action, seen.said, seen.ok, outputs, seen.result)
+
+    def _begin(self, action: loop.Action, tool: Tool, number: int) -> tuple[Action, Intent]:
+        most = tool.most(action.params)
+        aside = budget.reserved(self.task.budgets, spent_by(self.task), _as_spent(most))
         with change(self.by, tool.permission, on=self.task) as facts:
             row: Action
             row, created = Action.objects.update_or_create(
@@ -108,23 +152,37 @@ class Toolbox:
                     "tool": action.tool,
                     "params": dict(action.params),
                     "status": Action.Status.RUNNING,
+                    "reserved": aside,
                     "started_at": timezone.now(),
                 },
             )
+            Message.objects.filter(task=self.task, read_before=None).update(read_before=number)
             facts.phase = "intent"
-            facts.update(tool=action.tool, step=number, again=not created)
+            facts.update(tool=action.tool, step=number, again=not created, reserved=aside)
         return row, facts.intent
 
+    def _refused(self, action: loop.Action, number: int, why: BadArguments) -> loop.Step:
+        """Nothing was run; the row and the ledger say what was asked for and why not."""
+        row = Action.objects.filter(task=self.task, number=number).first() or Action(
+            task=self.task, number=number
+        )
+        row.tool, row.params = action.tool[:50], dict(action.params)
+        row.observation, row.status = str(why), Action.Status.REFUSED
+        # An intent, if there was one, has its answer in the ledger already.
+        self.row, self.kept, self.flaky, self.intent = row, {}, (), None
+        return loop.Step(action, str(why), ok=False, refused=True)
 
-def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
-    """What the tools of this task may touch."""
+
+def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
+    """What the tools of this task may touch. also: `cancelled` and `say` of a running step."""
     agent = _agent_account(task)
     return Bench(
         tenant_id=current_tenant_id(),
         task_id=task.pk,
         task_name=task.short,
+        kind=task.kind,
         asked_at=task.created_at,
-        constraints=Constraints.from_json(task.constraints),
+        asked=task.constraints,
         branch=task.branch,
         base_branch=task.repository.default_branch,
         base_sha=task.base_sha,
@@ -134,9 +192,29 @@ def bench_for(task: Task, earlier: dict[str, str]) -> Bench:
         catalogue=catalogue(),
         agent=Person(agent.name, agent.email),
         requester=Person(task.owner.name, task.owner.email),
+        sandbox=sandbox.engine,
         earlier=earlier,
         search=partial(_cited, task.project_id),
         records=searching.records(_readable(task.project_id)),
+        flaky=frozenset(
+            FlakyTest.objects.filter(repository=task.repository).values_list("test", flat=True)
+        ),
+        **also,
+    )
+
+
+def spent_by(task: Task) -> budget.Spent:
+    """What a task took so far."""
+    rows = Action.objects.filter(task=task)
+    sums = rows.aggregate(tokens=Sum("cost_tokens"), usd=Sum("cost_usd"))
+    working = timezone.now() - task.started_at if task.started_at else timedelta()
+    return budget.Spent(
+        wall_s=round(working.total_seconds(), 1),
+        steps=rows.exclude(status=Action.Status.STOPPED)
+        .exclude(status=Action.Status.RUNNING)
+        .count(),
+        tokens=sums["tokens"] or 0,
+        usd=float(sums["usd"] or 0),
     )
 
 
@@ -156,7 +234,7 @@ def _advance(task: Task, by: Actor) -> bool:
         _end(task, S.CANCELLED, f"{task.cancel_asked_by} cancelled it", by=by)
         return False
     if task.state == S.IN_PROGRESS and task.deadline and timezone.now() > task.deadline:
-        spent = f"the time budget of {task.budgets['wall_s']} s is spent"
+        spent = f"the time budget of {task.budgets['wall_s']:g} s is spent"
         _end(task, S.TIMED_OUT, f"{spent}; resuming continues after the last step", by=by)
         return False
     try:
@@ -165,7 +243,14 @@ def _advance(task: Task, by: Actor) -> bool:
         _step(task, by)
     except CatalogueChanged:
         _start_again(task, by)
-    except (NothingLeftToTry, ForgeRefused, StoreFault) as error:
+    except Interrupted:
+        # Why is for the beginning of this function to find: it looks at the task as it is now.
+        _stop_step(task, by)
+        task.refresh_from_db(fields=["cancel_asked_by", "state"])
+        return _advance(task, by)
+    except BudgetSpent as error:
+        _end(task, S.TIMED_OUT, f"{error}; resuming with more continues here", by=by)
+    except (NothingLeftToTry, loop.Stuck, ForgeRefused, StoreFault, Denied) as error:
         _end(task, S.FAILED, str(error), by=by)
     return task.is_running
 
@@ -194,6 +279,25 @@ def _agent_of(task: Task) -> Actor:
     return _agent_account(task).actor("job", on_behalf_of=task.owner)
 
 
+def _tool_names() -> str:
+    return ", ".join(sorted(TOOLS))
+
+
+def _as_spent(most: Cost) -> budget.Spent:
+    return budget.Spent(most.wall_s, 1, most.tokens, most.usd)
+
+
+def _taken(task: Task) -> Any:
+    """Steps that count, in their order."""
+    status = Action.Status
+    return task.actions.filter(status__in=[status.DONE, status.FAILED, status.REFUSED])
+
+
+def _next_number(task: Task) -> int:
+    """One more than the last step that counts: what was stopped is taken again in its place."""
+    return (_taken(task).aggregate(last=Max("number"))["last"] or 0) + 1
+
+
 def _work(task: Task) -> loop.Work:
     steps = tuple(
         loop.Step(
@@ -201,8 +305,10 @@ def _work(task: Task) -> loop.Work:
             row.observation,
             row.status == Action.Status.DONE,
             row.outputs,
+            row.result,
+            row.status == Action.Status.REFUSED,
         )
-        for row in task.actions.filter(status__in=[Action.Status.DONE, Action.Status.FAILED])
+        for row in _taken(task)
     )
     plan = Plan.objects.filter(task=task).first()
     known = plan and loop.Plan(
@@ -211,7 +317,9 @@ def _work(task: Task) -> loop.Work:
         risk_score=plan.risk_score,
         compliance_targets=tuple(plan.compliance_targets),
     )
-    return loop.Work(task.goal, task.constraints, loop.Phase(task.phase), known, steps)
+    messages = tuple(task.messages.values_list("text", flat=True))
+    phase = loop.Phase(task.phase)
+    return loop.Work(task.goal, task.constraints, phase, known, steps, messages)
 
 
 def _outputs(work: loop.Work) -> dict[str, str]:
@@ -246,20 +354,42 @@ def _end(task: Task, state: str, reason: str, *, by: Actor) -> None:
     log.info("task ended", state=state, reason=reason)
 
 
+def _stop_step(task: Task, by: Actor) -> None:
+    with change(by, Permission.TASK_RUN, on=task) as facts:
+        Action.objects.filter(task=task, status=Action.Status.RUNNING).update(
+            status=Action.Status.STOPPED, observation="stopped before it was done"
+        )
+        facts["stopped"] = "the running step"
+        facts.outcome = "failed"
+
+
+# Who plans which kind of task. A language model, once there is one, goes in here.
+PLANNERS: dict[str, type[RecommendationPlanner] | type[BugfixPlanner]] = {
+    Task.Kind.RECOMMENDATION: RecommendationPlanner,
+    Task.Kind.BUGFIX: BugfixPlanner,
+}
+
+
 def _step(task: Task, by: Actor) -> None:
-    planner, tools = RecommendationPlanner(), Toolbox(task, by)
-    work = loop.take_step(_work(task), model=planner, tools=tools)
+    model, tools = PLANNERS[task.kind](), Toolbox(task, by)
+    work = loop.take_step(_work(task), model=model, tools=tools)
     if work.phase == loop.Phase.VERIFY and tools.row is None:
         # Going over to verification leaves nothing to store by itself.
-        work = loop.take_step(work, model=planner, tools=tools)
+        work = loop.take_step(work, model=model, tools=tools)
     with change(by, Permission.TASK_RUN, on=task) as facts:
         Task.objects.filter(pk=task.pk).update(phase=work.phase, touched_at=timezone.now())
         facts["phase"] = work.phase
         if tools.row is None:
-            facts["plan"] = _keep_plan(task, work)
+            plan = _keep_plan(task, work)
+            facts["plan"] = plan.digest
+            if plan.waits_because:
+                task.move_to(S.WAITING_FOR_USER)
+                facts.update(state=task.state, waits_because=plan.waits_because)
         else:
             facts.answers = tools.intent
-            facts.update(_keep_step(task, tools.row, tools.kept))
+            facts.update(_keep_step(task, tools))
+            if tools.row.status == Action.Status.REFUSED:
+                facts.outcome = "denied"
         if work.phase == loop.Phase.DONE:
             proposal = _propose(task, _outputs(work), by=by)
             task.move_to(S.COMPLETED, finished_at=timezone.now(), reason="")
@@ -267,32 +397,53 @@ def _step(task: Task, by: Actor) -> None:
     log.info("step taken", tool=tools.row.tool if tools.row else "plan")
 
 
-def _keep_plan(task: Task, work: loop.Work) -> str:
+APPROVE_PLAN = "let the plan run: one person other than the requester"
+
+
+def plan_rule(task: Task) -> PlanRule:
+    """Which plans of the task's project wait; the rule that holds when nobody made one."""
+    found: PlanRule | None = PlanRule.objects.filter(project=task.project).first()
+    return found or PlanRule(project=task.project)
+
+
+def _keep_plan(task: Task, work: loop.Work) -> Plan:
     if work.plan is None:
         raise ValueError("the planning phase ended without a plan")
-    said = asdict(work.plan)
-    digest = sha256(rfc8785.dumps(json.loads(json.dumps(said)))).hexdigest()
-    Plan.objects.create(
+    rule, known = plan_rule(task), work.plan
+    # Documents alone run nothing and change no program: their plans wait for nobody.
+    waits = task.kind != Task.Kind.RECOMMENDATION and rule.asks_for(known.risk_score)
+    if waits:
+        known = replace(known, approvals=(APPROVE_PLAN, *known.approvals))
+    said = asdict(known) | {"budgets": task.budgets}
+    plan: Plan = Plan.objects.create(
         task=task,
         steps=said["steps"],
-        tools=[step.tool for step in work.plan.steps],
+        tools=[step.tool for step in known.steps],
         approvals=said["approvals"],
-        risk_score=work.plan.risk_score,
+        risk_score=known.risk_score,
         compliance_targets=said["compliance_targets"],
-        digest=digest,
+        waits_because=rule.said if waits else "",
+        digest=sha256(rfc8785.dumps(json.loads(json.dumps(said)))).hexdigest(),
     )
-    return digest
+    return plan
 
 
-def _keep_step(task: Task, row: Action, kept: dict[str, Stored]) -> dict[str, Any]:
+def _keep_step(task: Task, tools: Toolbox) -> dict[str, Any]:
+    row = tools.row
+    if row is None:
+        raise ValueError("there is no step to keep")
     row.save()
-    for name, stored in kept.items():
+    for name, stored in tools.kept.items():
         Artifact.objects.update_or_create(
             task=task,
             name=name,
             defaults={"kind": _kind_of(name), "sha256": stored.sha256, "size": stored.size},
         )
-    return {
+    for test in tools.flaky:
+        FlakyTest.objects.get_or_create(
+            repository=task.repository, test=test[:500], defaults={"seen_by": task}
+        )
+    said = {
         "tool": row.tool,
         "step": row.number,
         "status": row.status,
@@ -300,6 +451,11 @@ def _keep_step(task: Task, row: Action, kept: dict[str, Stored]) -> dict[str, An
         "duration_ms": row.duration_ms,
         "outputs": row.outputs,
     }
+    if row.status == Action.Status.REFUSED:
+        said["arguments"] = json.dumps(row.params)[:2_000]
+    if tools.flaky:
+        said["flaky"] = list(tools.flaky)
+    return said
 
 
 def _kind_of(name: str) -> Artifact.Kind:
@@ -307,10 +463,14 @@ def _kind_of(name: str) -> Artifact.Kind:
         return Artifact.Kind.SBOM
     if name.startswith(FILE):
         return Artifact.Kind.FILE
+    if name.startswith(LOG):
+        return Artifact.Kind.TEST_LOG
     known = {
         DIFF: Artifact.Kind.DIFF,
         PULL_REQUEST: Artifact.Kind.PR,
         CHECKS: Artifact.Kind.TEST_LOG,
+        PROOF: Artifact.Kind.REPORT,
+        SARIF: Artifact.Kind.REPORT,
     }
     return known.get(name, Artifact.Kind.STEP)
 
@@ -318,9 +478,21 @@ def _kind_of(name: str) -> Artifact.Kind:
 def _propose(task: Task, outputs: dict[str, str], *, by: Actor) -> Proposal:
     bench = bench_for(task, outputs)
     opened, diff = bench.read_json(PULL_REQUEST), bench.read(DIFF)
-    Recommendation.objects.create(
-        task=task, catalogue_digest=bench.catalogue.digest, result=bench.read_json("scored.json")
-    )
+    if task.kind == Task.Kind.BUGFIX:
+        explained = bench.read_json(EXPLANATION)
+        Fix.objects.create(
+            task=task,
+            explanation=explained,
+            proof=bench.read_json(PROOF),
+            proof_sha256=outputs[PROOF],
+            confidence=explained["confidence"],
+        )
+    else:
+        Recommendation.objects.create(
+            task=task,
+            catalogue_digest=bench.catalogue.digest,
+            result=bench.read_json("scored.json"),
+        )
     proposal = Proposal(
         task=task,
         project=task.project,
@@ -367,4 +539,6 @@ def _withdraw(task: Task, *, by: Actor) -> None:
     )
     with effect(by, Permission.PULL_REQUEST_OPEN, on=task, close=number, reason=reason) as facts:
         bench.forge.close_pull_request(bench.repository, number, reason=reason)
+        head_sha = bench.read_json(PULL_REQUEST)["head_sha"]
+        bench.forge.delete_branch(bench.repository, task.branch, head_sha=head_sha)
         facts["closed"] = number

@@ -12,7 +12,7 @@ from agent.digests import proposal_digest
 from agent.forge import Check, ForgeRefused
 from agent.models import Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
-from authz.change import answered, change
+from authz.change import answered, change, effect
 from authz.permissions import Permission
 from evidence.models import Pack, SignedRecord
 from tenants.actor import Actor
@@ -69,6 +69,38 @@ def index(repository_id: UUID) -> None:
         log.warning("documents not read", repository=repository.name, reason=str(refusal))
         return
     log.info("documents read", repository=repository.name, passages=found.passages)
+
+
+def unfinished_undoing() -> list[UUID]:
+    """Withdrawn proposals of the pinned tenant whose branch still stands."""
+    rows = Proposal.objects.filter(state=Proposal.State.WITHDRAWN, branch_gone=False)
+    return list(rows.values_list("pk", flat=True))
+
+
+def withdraw(proposal_id: UUID) -> None:
+    """Close the pull request of an undone task and delete its branch; the record keeps both.
+
+    What the code host refuses (merged already, moved on since) is not asked again; the refusal is
+    in the ledger. Safe to run twice.
+    """
+    proposal = Proposal.objects.select_related("repository", "task").get(pk=proposal_id)
+    if proposal.branch_gone or proposal.state != Proposal.State.WITHDRAWN:
+        return
+    by = _agent_of(proposal)
+    reason = f"{proposal.withdrawn_by} took it back"
+    forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
+    said = {"close": proposal.number, "delete": proposal.branch, "reason": reason}
+    with effect(by, Permission.PULL_REQUEST_OPEN, on=proposal, **said) as facts:
+        refused = ""
+        try:
+            forge.close_pull_request(address, proposal.number, reason=reason)
+            forge.delete_branch(address, proposal.branch, head_sha=proposal.head_sha)
+        except ForgeRefused as refusal:
+            refused = str(refusal)
+        facts.update(head_sha=proposal.head_sha, refused=refused)
+    with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
+        Proposal.objects.filter(pk=proposal.pk).update(branch_gone=True)
+        facts["branch_gone"] = proposal.branch
 
 
 def publish_review(proposal_id: UUID) -> None:

@@ -247,7 +247,7 @@ def _barred(by: Actor, permission: Permission) -> str:
     return ""
 
 
-_OWN_REQUEST = "whoever asked for it cannot countersign it: a second person must"
+_OWN_REQUEST = "whoever asked for it cannot let it through: a second person must"
 
 
 def _because(found: Explanation, permission: Permission) -> str:

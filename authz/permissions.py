@@ -8,7 +8,12 @@ class Permission(StrEnum):
 
     RECOMMENDATION_CREATE = "recommendation.create"
     TASK_VIEW = "task.view"
+    TASK_CREATE = "task.create"  # ask the agent to repair something
+    TASK_MESSAGE = "task.message"  # say something to a task that runs
     TASK_CANCEL = "task.cancel"
+    TASK_UNDO = "task.undo"  # close the pull request, delete the branch
+    PLAN_APPROVE = "plan.approve"  # let the agent carry its plan out, or not
+    PLAN_RULE_CHANGE = "plan_rule.change"  # which plans wait for a person
     TASK_RUN = "task.run"  # the agent carries a task out
     PULL_REQUEST_OPEN = "pull_request.open"
     PROPOSAL_VIEW = "proposal.view"

@@ -181,6 +181,14 @@ class Forge(Protocol):
         """Close without merging; harmless when it is closed. The branch stays."""
         ...
 
+    def delete_branch(self, repo: Repository, branch: str, *, head_sha: str) -> None:
+        """Take a branch away that still stands at `head_sha`; harmless when it is gone.
+
+        What a pull request pointed at stays readable. Raises ForgeRefused for a protected branch
+        and for one that has moved on.
+        """
+        ...
+
     def pull_request(self, repo: Repository, number: int) -> PullRequest:
         """One pull request. Raises ForgeRefused when there is no such number."""
         ...

@@ -343,6 +343,21 @@ class LocalForge:
 
         return self._rewrite(repo, number, closed)
 
+    def delete_branch(self, repo: Repository, branch: str, *, head_sha: str) -> None:
+        policy.check_branch_name(branch)
+        policy.check_sha(head_sha)
+        git_dir = self._open(repo)
+        branches = self._branches(git_dir)
+        if branch.casefold() == branches.default.casefold():
+            raise ForgeRefused(f"branch {branch!r} is protected: only people change it")
+        if branch not in branches.tips:
+            return
+        gone = git.run(
+            git_dir, "update-ref", "-d", f"refs/heads/{branch}", head_sha, expected=(0, 1, 128)
+        )
+        if gone.status:
+            raise ForgeRefused(f"branch {branch!r} has moved on; it is left as it stands")
+
     def pull_request(self, repo: Repository, number: int) -> PullRequest:
         git_dir = self._open(repo)
         return self._seen(git_dir, [records.stored(git_dir, number)])[0]

@@ -23,6 +23,7 @@ from portal.api import (
     repositories,
     sessions,
     sign_in,
+    tasks,
     tokens,
 )
 from portal.api.problems import answer_problems
@@ -88,6 +89,7 @@ api.add_router("/me", me.router)
 api.add_router("/repositories", repositories.router)
 api.add_router("/catalogue", catalogue.router)
 api.add_router("/recommendations", recommendations.router)
+api.add_router("/tasks", tasks.router)
 api.add_router("/proposals", proposals.router)
 api.add_router("/packs", packs.router)
 api.add_router("/log", log.router)

@@ -6,6 +6,11 @@ from authz.permissions import Permission as P
 DEEDS: dict[str, tuple[str, str]] = {
     P.RECOMMENDATION_CREATE: ("ask for a recommendation", "queued a recommendation"),
     P.TASK_VIEW: ("look at requests", "looked at a request"),
+    P.TASK_CREATE: ("ask for a repair", "asked for a repair"),
+    P.TASK_MESSAGE: ("say something to a task", "said something to a task"),
+    P.TASK_UNDO: ("undo a task", "undid a task"),
+    P.PLAN_APPROVE: ("decide about a plan", "decided about a plan"),
+    P.PLAN_RULE_CHANGE: ("say which plans wait", "changed which plans wait for a person"),
     P.TASK_CANCEL: ("cancel a request", "asked to cancel a request"),
     P.TASK_RUN: ("work on a request", "worked on a request"),
     P.PULL_REQUEST_OPEN: ("write on the forge", "wrote on the forge"),

@@ -12,6 +12,7 @@ from agent.forge import ForgeRefused, Person
 from agent.forge.local import LocalForge
 from agent.models import Action, Artifact, Draft, Proposal, Repository, Review, Task
 from agent.places import artifact_store, catalogue, forge_address, local_forge
+from agent.tools import recommending
 from authz.errors import BadRequest, Denied
 from authz.permissions import Permission
 from evidence.store import Missing
@@ -154,13 +155,13 @@ def test_a_task_that_runs_out_of_time_says_so_and_goes_on_where_it_stopped(in_ac
 
 
 def test_a_file_that_fails_its_linter_stops_the_pull_request(task, monkeypatch):
-    real = tools.render
+    real = recommending.render
 
     def broken(*args, **kwargs):
         files = real(*args, **kwargs)
         return {**files, "docs/stack/rollback.md": b"no heading\n\n\n\ntrailing   \n"}
 
-    monkeypatch.setattr(tools, "render", broken)
+    monkeypatch.setattr(recommending, "render", broken)
 
     _run(task)
 
@@ -221,7 +222,7 @@ def test_a_task_starts_again_when_the_catalogue_is_replaced_under_it(task, monke
 def test_a_bug_ends_the_task_with_what_it_had(task, monkeypatch):
     from agent import jobs
 
-    broken = tools.Tool(lambda bench: 1 / 0, Permission.TASK_RUN)
+    broken = tools.Tool(lambda bench, arguments: 1 / 0, Permission.TASK_RUN)
     monkeypatch.setitem(tools.TOOLS, "score_options", broken)
     _run(task, 3)
 
@@ -423,7 +424,9 @@ def test_closing_a_cancelled_pull_request_is_on_record_before_it_happens(in_acme
 
 
 def test_work_that_came_to_nothing_is_recorded_as_failed(task, in_acme, entries, monkeypatch):
-    broken = tools.Tool(lambda bench: tools.Observation("no", ok=False), Permission.TASK_RUN)
+    broken = tools.Tool(
+        lambda bench, arguments: tools.Observation("no", ok=False), Permission.TASK_RUN
+    )
     monkeypatch.setitem(tools.TOOLS, "score_options", broken)
 
     _run(task)

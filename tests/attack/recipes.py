@@ -73,6 +73,7 @@ OIDC = {"name": "x", "discovery_url": "https://id.invalid/", "client_id": "x"}
 MEANING = {"group": "{user_name}", "roles": ["developer"], "project": "{project}"}
 FOUND_NOTHING = frozenset({200})  # a list that is empty
 NOT_IN_CATALOGUE = frozenset({422})  # the same for somebody else's as for nobody's
+BUG = {"repository": "{repository}", "title": "x", "what_is_wrong": "x", "how": "find"}
 RECOMMENDATION = {"repository": "{repository}", "title": "Shop"}
 OWN_TECHNOLOGY = {
     "id": "house-cache",
@@ -354,6 +355,27 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/proposals/<proposal_id>/countersignature": Recipe({"digest": "{digest}"}),
     "POST api/v1/proposals/<proposal_id>/rejection": Recipe({"digest": "{digest}", "comment": "x"}),
     "POST api/v1/proposals/<proposal_id>/packs": Recipe(),
+    "GET api/v1/tasks": LOOK,
+    "POST api/v1/tasks": Recipe(BUG, bo=True),
+    "GET api/v1/tasks/<task_id>": LOOK,
+    "POST api/v1/tasks/<task_id>/approval": Recipe(
+        {"digest": "{digest}"}, works=None, why_not="its plan waits for nobody"
+    ),
+    "POST api/v1/tasks/<task_id>/refusal": Recipe(
+        {"digest": "{digest}", "comment": "no"}, works=None, why_not="its plan waits for nobody"
+    ),
+    "POST api/v1/tasks/<task_id>/messages": Recipe(
+        {"text": "x"}, works=None, why_not="it has ended, or ends meanwhile", bo=True
+    ),
+    "POST api/v1/tasks/<task_id>/cancellation": Recipe(
+        works=None, why_not="it has ended, or ends meanwhile", bo=True
+    ),
+    "POST api/v1/tasks/<task_id>/resumption": Recipe(
+        {}, works=None, why_not="it has not failed", bo=True
+    ),
+    "POST api/v1/tasks/<task_id>/undoing": Recipe(
+        works=None, why_not="its pull request stands on no forge", bo=True
+    ),
     "GET api/v1/recommendations": LOOK,
     "GET api/v1/recommendations/examples": Recipe(bo=True, everybodys="it is the same anywhere"),
     "GET api/v1/recommendations/<recommendation_id>": LOOK,

@@ -261,7 +261,7 @@ def test_a_proposal_shows_what_is_read_before_countersigning(acme, proposal, sig
     assert shown["you"]["may_countersign"] is True
     assert call(sign_in(acme, "bo"), "get", f"/proposals/{proposal.pk}").json()["you"] == {
         "may_countersign": False,
-        "reasons": ["whoever asked for it cannot countersign it: a second person must"],
+        "reasons": ["whoever asked for it cannot let it through: a second person must"],
     }
 
 

@@ -99,7 +99,7 @@ def test_the_box_says_who_may_countersign_and_why_the_requester_may_not(acme, pr
     assert "asked for it, so a second person must" in adas
     assert "Iris: no role that may" in adas
     assert f'action="{address(proposal, "countersign/")}"' in adas
-    assert "Whoever asked for it cannot countersign it" in bos
+    assert "Whoever asked for it cannot let it through" in bos
     assert "<textarea" not in bos
 
 

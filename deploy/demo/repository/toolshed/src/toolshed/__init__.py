@@ -1,0 +1,1 @@
+"""Tiny packages that know nothing of each other."""

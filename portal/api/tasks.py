@@ -1,0 +1,270 @@
+"""Repairs: filing a bug, following the agent, deciding about its plan, taking it back."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Schema, Status
+from pydantic import ConfigDict, Field
+
+from agent import lifecycle
+from agent.bugs import FRAMEWORKS, HOWS
+from agent.loop import Phase
+from agent.models import Action, Fix, Message, Plan, Repository, Task
+from authz.decisions import visible
+from authz.permissions import Permission
+from portal.api.fields import Named, Text, one_of
+from portal.api.paging import Page, Paging
+from portal.api.problems import CHANGE, READ_MANY, READ_ONE
+from portal.http import PortalRequest
+
+router = Router(tags=["Tasks"])
+
+
+class Budgets(Schema):
+    """What a task may take; what is left out has a default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wall_s: float | None = Field(None, description="Seconds at work.")
+    steps: int | None = Field(None, description="Tool calls.")
+    tokens: int | None = Field(None, description="Of language models.")
+    usd: float | None = Field(None, description="US dollars, for language models.")
+
+
+class TaskIn(Schema):
+    """A bug that the agent is asked to repair."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: UUID
+    title: Text = Field(max_length=120)
+    what_is_wrong: Text = Field(max_length=4000, description="What happens, what should happen.")
+    how: str = one_of(HOWS, "How the failing test is known.")
+    code: Text = Field("", max_length=20_000, description="The test file, when it is pasted.")
+    names: list[Text] = Field(default_factory=list, description="Failing tests, when named.")
+    compliance: list[str] = Field(
+        default_factory=list,
+        description="Frameworks to keep to.",
+        json_schema_extra={"items": {"type": "string", "enum": list(FRAMEWORKS)}},
+    )
+    budgets: Budgets = Field(default_factory=Budgets)
+
+
+class TaskOut(Schema):
+    """A repair. Adding a field is safe; removing one is not."""
+
+    id: UUID
+    short: str = Field(description="How people refer to it.", examples=["T-1a2b3c4d"])
+    title: str = Field(alias="goal")
+    state: str = one_of(Task.State.values)
+    phase: str = one_of(Phase)
+    reason: str = Field(description="Why it ended as it did; empty while it runs.")
+    repository: Named
+    requester: Named = Field(alias="owner")
+    branch: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    proposal_id: UUID | None = Field(description="The pull request that it led to.")
+
+    @staticmethod
+    def resolve_proposal_id(task: Task) -> UUID | None:
+        proposal = getattr(task, "proposal", None)
+        return proposal.pk if proposal else None
+
+
+class TaskStep(Schema):
+    """One tool call with what came back."""
+
+    number: int
+    tool: str
+    status: str = one_of(Action.Status.values)
+    params: dict[str, Any]
+    observation: str
+    result: dict[str, Any] = Field(description="As the tool's contract describes it.")
+    outputs: dict[str, str] = Field(description="Name to SHA-256 of what it left behind.")
+    reserved: dict[str, Any] = Field(description="What was set aside before it began.")
+    duration_ms: int
+    cost_tokens: int
+    cost_usd: float = Field(description="US dollars.")
+    started_at: datetime
+
+
+class TaskPlanStep(Schema):
+    """A tool call that the plan foresees."""
+
+    tool: str
+    why: str
+
+
+class TaskPlan(Schema):
+    """What the agent set out to do, and whether a person has to let it."""
+
+    steps: list[TaskPlanStep]
+    tools: list[str]
+    approvals: list[str]
+    risk_score: float = Field(description="0 (none) to 1.")
+    compliance_targets: list[str]
+    digest: str = Field(description="What an approval has to name.")
+    waits_because: str = Field(description="Empty: it waits for nobody.")
+    approved_by: str
+
+
+class TaskMessage(Schema):
+    """What a person said to the task."""
+
+    author: Named
+    text: str
+    created_at: datetime
+    read_before: int | None = Field(description="Number of the step before which it was read.")
+
+
+class TaskFix(Schema):
+    """What was wrong, what was changed, the proof that it helps."""
+
+    explanation: dict[str, Any]
+    proof: dict[str, Any]
+    proof_sha256: str
+    confidence: float = Field(description="0 to 1.")
+
+
+class TaskDetail(TaskOut):
+    """A repair with everything it did so far."""
+
+    report: dict[str, Any] = Field(alias="constraints", description="What was reported.")
+    budgets: dict[str, Any]
+    plan: TaskPlan | None
+    steps: list[TaskStep]
+    messages: list[TaskMessage]
+    fix: TaskFix | None
+
+    @staticmethod
+    def resolve_plan(task: Task) -> Plan | None:
+        return getattr(task, "plan", None)
+
+    @staticmethod
+    def resolve_steps(task: Task) -> QuerySet[Action]:
+        return task.actions.all()
+
+    @staticmethod
+    def resolve_messages(task: Task) -> QuerySet[Message]:
+        return task.messages.select_related("author")
+
+    @staticmethod
+    def resolve_fix(task: Task) -> Fix | None:
+        return getattr(task, "fix", None)
+
+
+class PlanAnswer(Schema):
+    """Yes to a plan, by the digest of what was read."""
+
+    digest: Text
+
+
+class PlanRefusal(PlanAnswer):
+    """No to a plan, with the reason."""
+
+    comment: Text = Field(min_length=1, max_length=4000)
+
+
+class Said(Schema):
+    """A message to a running task."""
+
+    text: Text = Field(min_length=1, max_length=4000)
+
+
+class Resumption(Schema):
+    """New limits, where the old ones were not enough."""
+
+    budgets: Budgets = Field(default_factory=Budgets)
+
+
+@router.get("", response={200: Page[TaskOut], **READ_MANY}, by_alias=False)
+def list_tasks(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
+    """Repairs that the caller may see, newest first."""
+    return paging.of(_seen_by(request).filter(kind=Task.Kind.BUGFIX))
+
+
+@router.post("", response={201: TaskDetail, **CHANGE}, by_alias=False)
+def file_task(request: PortalRequest, wanted: TaskIn) -> Status[Task]:
+    """Ask for a repair. The agent starts as soon as a worker is free."""
+    repository = get_object_or_404(
+        visible(request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all()),
+        pk=wanted.repository,
+    )
+    task = lifecycle.file_bugfix(
+        wanted.dict(exclude={"repository", "budgets"}),
+        repository=repository,
+        owner=request.user,
+        by=request.actor,
+        budgets=wanted.budgets.dict(exclude_none=True),
+    )
+    return Status(201, _found(request, task.pk))
+
+
+@router.get("/{task_id}", response={200: TaskDetail, **READ_ONE}, by_alias=False)
+def read_task(request: PortalRequest, task_id: UUID) -> Task:
+    """One repair: plan, steps, messages, what came of it."""
+    return _found(request, task_id)
+
+
+@router.post("/{task_id}/approval", response={202: TaskDetail, **CHANGE}, by_alias=False)
+def approve_plan(request: PortalRequest, task_id: UUID, answer: PlanAnswer) -> Status[Task]:
+    """Let the agent carry its plan out. 409 when it is another plan, or does not wait."""
+    lifecycle.approve_plan(_found(request, task_id), answer.digest, by=request.actor)
+    return Status(202, _found(request, task_id))
+
+
+@router.post("/{task_id}/refusal", response={202: TaskDetail, **CHANGE}, by_alias=False)
+def refuse_plan(request: PortalRequest, task_id: UUID, answer: PlanRefusal) -> Status[Task]:
+    """Do not let the plan run; the task ends."""
+    lifecycle.refuse_plan(
+        _found(request, task_id), answer.digest, by=request.actor, comment=answer.comment
+    )
+    return Status(202, _found(request, task_id))
+
+
+@router.post("/{task_id}/messages", response={201: TaskMessage, **CHANGE}, by_alias=False)
+def say_to_task(request: PortalRequest, task_id: UUID, said: Said) -> Status[Message]:
+    """Tell a task something; tests and files named in it steer where the agent looks next."""
+    message = lifecycle.say(
+        _found(request, task_id), said.text, author=request.user, by=request.actor
+    )
+    return Status(201, message)
+
+
+@router.post("/{task_id}/cancellation", response={202: TaskDetail, **CHANGE}, by_alias=False)
+def cancel_task(request: PortalRequest, task_id: UUID) -> Status[Task]:
+    """Stop a task, also in the middle of a step. 409 when it has ended already."""
+    lifecycle.cancel(_found(request, task_id), by=request.actor)
+    return Status(202, _found(request, task_id))
+
+
+@router.post("/{task_id}/resumption", response={202: TaskDetail, **CHANGE}, by_alias=False)
+def resume_task(request: PortalRequest, task_id: UUID, wanted: Resumption) -> Status[Task]:
+    """Let a task that failed or ran out of budget go on after its last finished step."""
+    lifecycle.resume(
+        _found(request, task_id),
+        by=request.actor,
+        budgets=wanted.budgets.dict(exclude_none=True),
+    )
+    return Status(202, _found(request, task_id))
+
+
+@router.post("/{task_id}/undoing", response={202: TaskDetail, **CHANGE}, by_alias=False)
+def undo_task(request: PortalRequest, task_id: UUID) -> Status[Task]:
+    """Take a finished task back: its pull request is closed, its branch deleted."""
+    lifecycle.undo(_found(request, task_id), by=request.actor)
+    return Status(202, _found(request, task_id))
+
+
+def _seen_by(request: PortalRequest) -> QuerySet[Task]:
+    tasks = Task.objects.select_related("repository", "owner", "proposal", "plan", "fix")
+    return visible(request.actor, Permission.TASK_VIEW, tasks)
+
+
+def _found(request: PortalRequest, task_id: UUID) -> Task:
+    return get_object_or_404(_seen_by(request), pk=task_id)
