@@ -50,7 +50,7 @@ class TaskIn(Schema):
         description="Frameworks to keep to.",
         json_schema_extra={"items": {"type": "string", "enum": list(FRAMEWORKS)}},
     )
-    budgets: Budgets = Field(default_factory=Budgets)
+    budgets: Budgets | None = None
 
 
 class TaskOut(Schema):
@@ -179,7 +179,7 @@ class Said(Schema):
 class Resumption(Schema):
     """New limits, where the old ones were not enough."""
 
-    budgets: Budgets = Field(default_factory=Budgets)
+    budgets: Budgets | None = None
 
 
 @router.get("", response={200: Page[TaskOut], **READ_MANY}, by_alias=False)
@@ -200,7 +200,7 @@ def file_task(request: PortalRequest, wanted: TaskIn) -> Status[Task]:
         repository=repository,
         owner=request.user,
         by=request.actor,
-        budgets=wanted.budgets.dict(exclude_none=True),
+        budgets=_limits(wanted.budgets),
     )
     return Status(201, _found(request, task.pk))
 
@@ -249,7 +249,7 @@ def resume_task(request: PortalRequest, task_id: UUID, wanted: Resumption) -> St
     lifecycle.resume(
         _found(request, task_id),
         by=request.actor,
-        budgets=wanted.budgets.dict(exclude_none=True),
+        budgets=_limits(wanted.budgets),
     )
     return Status(202, _found(request, task_id))
 
@@ -259,6 +259,10 @@ def undo_task(request: PortalRequest, task_id: UUID) -> Status[Task]:
     """Take a finished task back: its pull request is closed, its branch deleted."""
     lifecycle.undo(_found(request, task_id), by=request.actor)
     return Status(202, _found(request, task_id))
+
+
+def _limits(budgets: Budgets | None) -> dict[str, Any]:
+    return budgets.dict(exclude_none=True) if budgets else {}
 
 
 def _seen_by(request: PortalRequest) -> QuerySet[Task]:
