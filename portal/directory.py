@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404
 
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
-from authz.models import Grant
+from authz.models import Grant, Team
 from authz.people import AsTenant
 from authz.permissions import Permission
 from authz.roles import Role
@@ -70,6 +70,18 @@ def member_by_email(email: str) -> User:
     ).first()
     if found is None:
         raise BadRequest({"email": f"nobody here has the address {email.strip()}"})
+    return found
+
+
+def person_or_team(email: str, slug: str) -> User | Team:
+    """The one of both that was named, by address or by short name. Raises BadRequest."""
+    if bool(email.strip()) == bool(slug.strip()):
+        raise BadRequest({"email": "give a person's e-mail address or choose a team, one of both"})
+    if email.strip():
+        return member_by_email(email)
+    found: Team | None = Team.objects.filter(slug=slug.strip()).first()
+    if found is None:
+        raise BadRequest({"team": "choose one from the list"})
     return found
 
 

@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.operation import Operation
 
 from portal.api import (
+    access,
     catalogue,
     decisions,
     directories,
@@ -86,6 +87,7 @@ api = PortalAPI(
 )
 answer_problems(api)
 api.add_router("/me", me.router)
+api.add_router("/access", access.router)
 api.add_router("/repositories", repositories.router)
 api.add_router("/catalogue", catalogue.router)
 api.add_router("/recommendations", recommendations.router)

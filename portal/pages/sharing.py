@@ -13,10 +13,9 @@ from authz.decisions import require
 from authz.errors import BadRequest, Conflict
 from authz.models import Share, Team
 from authz.permissions import Permission
-from portal.directory import member_by_email
+from portal.directory import person_or_team
 from portal.http import PortalRequest
 from portal.things import Known, thing_seen_by
-from tenants.models import User
 
 FIELDS = ("email", "team", "until")
 
@@ -30,7 +29,7 @@ def sharing(request: PortalRequest, kind: str, thing_id: UUID) -> HttpResponse:
         return _page(request, known, {}, {})
     typed = {name: request.POST.get(name, "").replace("\0", "").strip() for name in FIELDS}
     try:
-        with_ = _with(typed)
+        with_ = person_or_team(typed["email"], typed["team"])
         teams.share(known.thing, with_, until=_until(typed["until"]), by=request.actor)
     except BadRequest as refusal:
         return _page(request, known, typed, refusal.errors, 422)
@@ -58,17 +57,6 @@ def _found(request: PortalRequest, kind: str, thing_id: UUID) -> Known:
     if kind not in Share.ObjectType.values:
         raise Http404(kind)
     return thing_seen_by(request.actor, kind, thing_id)
-
-
-def _with(typed: dict[str, str]) -> User | Team:
-    if bool(typed["email"]) == bool(typed["team"]):
-        raise BadRequest({"email": "give a person's e-mail address or choose a team, one of both"})
-    if typed["email"]:
-        return member_by_email(typed["email"])
-    found: Team | None = Team.objects.filter(slug=typed["team"]).first()
-    if found is None:
-        raise BadRequest({"team": "choose one from the list"})
-    return found
 
 
 def _until(typed: str) -> datetime | None:

@@ -15,7 +15,7 @@ from authz.errors import BadRequest, Conflict
 from authz.models import Share, Team, TeamMember
 from authz.people import AsTenant
 from authz.permissions import Permission
-from portal.directory import member_by_email, members_seen_by
+from portal.directory import members_seen_by, person_or_team
 from portal.http import PortalRequest
 from portal.pages import lists, previews
 from portal.things import CALLED, titles_seen_by
@@ -52,7 +52,7 @@ def add(request: PortalRequest, team_id: UUID) -> HttpResponse:
     team = _found(request, team_id)
     typed = {name: request.POST.get(name, "").replace("\0", "").strip() for name in ADDED}
     try:
-        member = _chosen(request, team, typed)
+        member = person_or_team(typed["email"], typed["team"])
         if "preview" in request.POST:
             require(request.actor, Permission.TEAM_CHANGE, AsTenant(current_tenant_id()))
             effects = access.effects(access.member_edit(team, member))
@@ -114,17 +114,6 @@ def _found(request: PortalRequest, team_id: UUID) -> Team:
     _tenant(request)
     team: Team = get_object_or_404(Team, pk=team_id)
     return team
-
-
-def _chosen(request: PortalRequest, team: Team, typed: dict[str, str]) -> User | Team:
-    if bool(typed["email"]) == bool(typed["team"]):
-        raise BadRequest({"email": "give a person's e-mail address or choose a team, one of both"})
-    if typed["email"]:
-        return member_by_email(typed["email"])
-    found: Team | None = Team.objects.filter(slug=typed["team"]).first()
-    if found is None:
-        raise BadRequest({"team": "choose one from the list"})
-    return found
 
 
 def _list(

@@ -327,6 +327,31 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         bo=True,
     ),
     "GET api/v1/me": Recipe(bo=True, everybodys="it says who they are"),
+    "GET api/v1/access/teams": LOOK_HARD,
+    "POST api/v1/access/teams": Recipe({"slug": "x", "name": "X"}),
+    "DELETE api/v1/access/teams/<team_id>": Recipe(),
+    "PUT api/v1/access/teams/<team_id>/people": (
+        Recipe({"email": "{email}"}),
+        Recipe(
+            {"email": "{email}"},
+            at={"team_id": "own:{team}"},
+            works=None,
+            why_not="he is in by then",
+            answers=frozenset({422}),
+        ),
+    ),
+    "DELETE api/v1/access/teams/<team_id>/people/<member_id>": Recipe(
+        works=None, why_not="he is not in"
+    ),
+    "GET api/v1/access/shares/<kind>/<thing_id>": Recipe(),
+    "PUT api/v1/access/shares/<kind>/<thing_id>": (
+        Recipe({"email": "{email}"}),
+        Recipe({"email": "{email}"}, at={"thing_id": "own:{task}"}, answers=frozenset({422})),
+    ),
+    "DELETE api/v1/access/shares/<kind>/<thing_id>/<share_id>": Recipe(),
+    "GET api/v1/access/holders/<kind>/<thing_id>": LOOK,
+    "GET api/v1/access/reviews": LOOK_HARD,
+    "GET api/v1/access/reviews/<review_id>/evidence": LOOK_HARD,
     "GET api/v1/log/key": LOOK_HARD,
     "GET api/v1/log/checkpoint": LOOK_HARD,
     "GET api/v1/log/keys": LOOK_HARD,
