@@ -120,8 +120,8 @@ def add_to_team(request: PortalRequest, team_id: UUID, person: PersonIn) -> dict
 def take_out_of_team(request: PortalRequest, team_id: UUID, member_id: UUID) -> Status[None]:
     """Take a person out of a team."""
     team = _team_seen_by(request, team_id)
-    row = get_object_or_404(team.members.select_related("user"), user=member_id)
-    teams.remove_member(team, row.user, by=request.actor)
+    inside = User.objects.filter(pk__in=team.members.values("user_id"))
+    teams.remove_member(team, get_object_or_404(inside, pk=member_id), by=request.actor)
     return Status(204, None)
 
 

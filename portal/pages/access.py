@@ -24,7 +24,7 @@ from portal.pages import words
 from portal.pages.lists import ROWS
 from portal.pages.path_graph import draw
 from portal.pages.paths import Names, Way, ways_of
-from portal.things import CALLED, thing_seen_by, titles_seen_by
+from portal.things import CALLED, KINDS, thing_seen_by, titles_seen_by
 from tenants.models import Membership, Project, User
 from tenants.scope import current_tenant_id
 
@@ -58,7 +58,7 @@ def who_may(request: PortalRequest, kind: str, thing_id: UUID) -> HttpResponse:
     about = ABOUT.get(kind)
     first = [one for one in found if about is None or one.split(".")[0] in about]
     wanted = request.GET.get("permission", "")
-    permission = Permission(wanted) if wanted in found else first[0]
+    permission = Permission(wanted) if wanted in found else KINDS[kind][1]
     query = request.GET.get("q", "").replace("\0", "").strip()
     people = User.objects.filter(pk__in=found[permission]).order_by("kind", "name", "pk")
     if query:
