@@ -157,7 +157,6 @@ def log_key() -> str | None:
 
 
 def _story(proposal: Proposal) -> dict[str, Any]:
-    result = Recommendation.objects.get(task=proposal.task).result
     return {
         "title": proposal.title,
         "asked": {
@@ -165,9 +164,16 @@ def _story(proposal: Proposal) -> dict[str, Any]:
             "by": proposal.task.owner.name,
             "at": proposal.task.created_at.strftime(MOMENT),
         },
-        "layers": [_layer_said(layer) for layer in result["layers"] if layer["winner"]],
+        "layers": _decided(proposal),
         "blind_spots": BLIND_SPOTS,
     }
+
+
+def _decided(proposal: Proposal) -> list[dict[str, Any]]:
+    """The layers of a recommendation; nothing for a repair, whose diff speaks for itself."""
+    found = Recommendation.objects.filter(task=proposal.task).first()
+    layers = found.result["layers"] if found else []
+    return [_layer_said(layer) for layer in layers if layer["winner"]]
 
 
 def _layer_said(layer: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from portal.pages import (
     settings_overview,
     sharing,
     signin_setup,
+    tasks,
     teams,
     tokens,
 )
@@ -154,6 +155,7 @@ urlpatterns = [
     path("radar/", outlook.radar, name="radar"),
     path("radar.json", outlook.radar_json, name="radar-json"),
     path("drift/", outlook.drift, name="drift"),
+    path("tasks/<uuid:task_id>/", tasks.detail, name="task"),
     path("proposals/", proposals.listing, name="proposals"),
     path("proposals/<uuid:proposal_id>/", proposals.detail, name="proposal"),
     path(

@@ -133,6 +133,8 @@ def draft(request: PortalRequest) -> HttpResponse:
 def detail(request: PortalRequest, task_id: UUID) -> HttpResponse:
     """One request: where it stands, what was done so far, what is left."""
     task = _found(request, task_id)
+    if task.kind != Task.Kind.RECOMMENDATION:
+        return redirect("task", task.pk)
     plan = Plan.objects.filter(task=task).first()
     actions = list(Action.objects.filter(task=task))
     constraints = Constraints.from_json(task.constraints)

@@ -235,6 +235,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST proposals/<uuid:proposal_id>/countersign/": Recipe({"digest": "{digest}"}),
     "POST proposals/<uuid:proposal_id>/reject/": Recipe({"digest": "{digest}", "comment": "no"}),
     "POST proposals/<uuid:proposal_id>/packs/": Recipe({}),
+    "GET tasks/<uuid:task_id>/": LOOK,
     "GET recommendations/": LOOK,
     "GET recommendations/new/": LOOK,
     "POST recommendations/new/": Recipe(
