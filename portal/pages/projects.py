@@ -105,7 +105,9 @@ def detail(request: PortalRequest, project_id: UUID) -> HttpResponse:
         "wanted": wanted,
         "filtered": any(wanted.values()),
         "columns": [_title(column) for column in columns],
-        "offered": [(f"{where}:{role}", " ".join(_title((where, role)))) for where, role in columns],
+        "offered": [
+            (f"{where}:{role}", " ".join(_title((where, role)))) for where, role in columns
+        ],
         "ways": WAYS.items(),
         "repositories": visible(request.actor, Permission.REPOSITORY_VIEW, repositories),
         "shares": teams.shares_of(project),
