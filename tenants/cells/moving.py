@@ -126,13 +126,16 @@ def _occupied(counts: Mapping[str, Count]) -> list[str]:
 
 
 def _tables(schema: str) -> dict[str, list[str]]:
-    """Every walled table of the cell with its columns, in the order of their names."""
+    """Every walled table of the cell with its columns, in the order of their names.
+
+    Generated columns are left out: PostgreSQL makes them of the others wherever they are.
+    """
     tables: dict[str, list[str]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
             " WHERE c.relnamespace = %s::regnamespace AND c.relkind = 'r'"
-            " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, 2",
+            " AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2",
             [f'"{schema}"'],
         )
         for table, column in cursor.fetchall():
