@@ -124,10 +124,13 @@ def test_no_secret_is_in_it_and_it_says_what_is_left_out(busy, exported):
 # Columns whose name sounds like a secret and that are none: what they are instead.
 HARMLESS = {
     "agent.Action.cost_tokens": "how much a step cost",
+    "agent.CatalogueRefresh.base_digest": "of the catalogue",
+    "agent.CatalogueRefresh.digest": "of what a source says",
     "agent.Plan.digest": "of the plan",
     "agent.Proposal.digest": "of what was read",
     "agent.Recommendation.catalogue_digest": "of the catalogue",
     "agent.Review.digest": "of what was read",
+    "authz.OutsideEngine.token": "names a state of the tuples there",
     "authz.PolicyVersion.digest": "of a policy",
     "evidence.DecisionRecord.policy_digest": "of rules",
     "evidence.LogKey.vkey": "public",
