@@ -14,6 +14,7 @@ from authz.roles import ROLES
 MENU = (
     ("home", "Home", "home", None),
     ("recommendations", "Recommendations", "compass", Permission.TASK_VIEW),
+    ("tasks", "Repairs", "bug", Permission.TASK_VIEW),
     ("proposals", "Proposals", "git-pull-request", Permission.PROPOSAL_VIEW),
     ("catalogue", "Catalogue", "books", Permission.CATALOGUE_VIEW),
     ("ledger", "Audit", "shield-check", Permission.LEDGER_VIEW),

@@ -1,30 +1,209 @@
-"""Watching the agent repair something."""
+"""Repairs: filing a bug, watching the agent, deciding about its plan, taking it back."""
 
+from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from agent import budget, lifecycle
+from agent.bugs import CODE_LIMIT, TEXT_LIMIT, TITLE_LIMIT
 from agent.live import live_log
-from agent.models import Action, Fix, Plan, Proposal, Task
-from authz.decisions import visible
+from agent.models import Action, Fix, Plan, Proposal, Repository, Task
+from authz.decisions import may, require, visible
+from authz.errors import BadRequest
 from authz.permissions import Permission
 from portal.http import PortalRequest
+from portal.pages import lists
+
+COLUMNS = {
+    "title": "goal",
+    "state": "state",
+    "who": "owner__name",
+    "repository": "repository__name",
+    "when": "created_at",
+}
+HOWS = (
+    ("find", "Find it: run the tests, repair what fails"),
+    ("named", "I name the failing tests"),
+    ("pasted", "I paste a failing test"),
+)
+NOBODYS: dict[str, Any] = {"how": "find"}
+LIMITS = {"title": TITLE_LIMIT, "text": TEXT_LIMIT, "code": CODE_LIMIT}
+
+
+@require_GET
+def listing(request: PortalRequest) -> HttpResponse:
+    """Every repair that was asked for, newest first."""
+    tasks = visible(
+        request.actor,
+        Permission.TASK_VIEW,
+        Task.objects.filter(kind=Task.Kind.BUGFIX).select_related("owner", "repository"),
+    )
+    wanted = request.GET.get("state", "")
+    if wanted in Task.State.values:
+        tasks = tasks.filter(state=wanted)
+    context = {
+        "wanted": wanted,
+        "states": Task.State,
+        "may_ask": _repositories(request).exists(),
+        **lists.page_of(request, tasks, COLUMNS, first="-when"),
+    }
+    return render(request, "tasks/list.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: PortalRequest) -> HttpResponse:
+    """The form that files a bug. What was typed comes back with what is wrong with it."""
+    repositories = list(_repositories(request))
+    if not repositories:
+        somewhere = visible(
+            request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all()
+        ).first()
+        if somewhere is not None:
+            require(request.actor, Permission.TASK_CREATE, somewhere)
+        return render(request, "recommendations/nowhere.html")
+    if request.method == "GET":
+        return _form(request, repositories, NOBODYS, {})
+    typed = request.POST.dict()
+    chosen = next((one for one in repositories if str(one.pk) == typed.get("repository")), None)
+    if chosen is None:
+        return _form(request, repositories, typed, {"repository": "choose one of these"}, 422)
+    try:
+        task = lifecycle.file_bugfix(
+            typed,
+            repository=chosen,
+            owner=request.user,
+            by=request.actor,
+            budgets={"wall_s": typed["wall_s"]} if typed.get("wall_s") else None,
+        )
+    except BadRequest as refusal:
+        return _form(request, repositories, typed, refusal.errors, 422)
+    return redirect("task", task.pk)
 
 
 @require_GET
 def detail(request: PortalRequest, task_id: UUID) -> HttpResponse:
     """One task: its plan, its steps, what the running one prints, what came of it."""
-    tasks = visible(request.actor, Permission.TASK_VIEW, Task.objects.all())
-    task: Task = get_object_or_404(tasks.select_related("owner", "repository"), pk=task_id)
+    return _page(request, _found(request, task_id))
+
+
+@require_POST
+def approve(request: PortalRequest, task_id: UUID) -> HttpResponse:
+    """Let the plan that was read run."""
+    task = _found(request, task_id)
+    lifecycle.approve_plan(task, request.POST.get("digest", ""), by=request.actor)
+    messages.success(request, "The plan runs; your name is on it.")
+    return redirect("task", task_id)
+
+
+@require_POST
+def refuse(request: PortalRequest, task_id: UUID) -> HttpResponse:
+    """Do not let the plan run, with a reason."""
+    task = _found(request, task_id)
+    comment = request.POST.get("comment", "")
+    try:
+        lifecycle.refuse_plan(
+            task, request.POST.get("digest", ""), by=request.actor, comment=comment
+        )
+    except BadRequest as refusal:
+        return _page(request, task, {"comment": comment}, refusal.errors, 422)
+    return redirect("task", task_id)
+
+
+@require_POST
+def say(request: PortalRequest, task_id: UUID) -> HttpResponse:
+    """Tell the agent something before its next step."""
+    task = _found(request, task_id)
+    text = request.POST.get("text", "")
+    try:
+        lifecycle.say(task, text, author=request.user, by=request.actor)
+    except BadRequest as refusal:
+        return _page(request, task, {"text": text}, refusal.errors, 422)
+    return redirect("task", task_id)
+
+
+@require_POST
+def cancel(request: PortalRequest, task_id: UUID) -> HttpResponse:
+    """Stop it, also in the middle of a step."""
+    lifecycle.cancel(_found(request, task_id), by=request.actor)
+    return redirect("task", task_id)
+
+
+@require_POST
+def resume(request: PortalRequest, task_id: UUID) -> HttpResponse:
+    """Go on after the last finished step."""
+    lifecycle.resume(_found(request, task_id), by=request.actor)
+    return redirect("task", task_id)
+
+
+@require_POST
+def undo(request: PortalRequest, task_id: UUID) -> HttpResponse:
+    """Close its pull request, delete its branch; the record stays."""
+    lifecycle.undo(_found(request, task_id), by=request.actor)
+    messages.success(request, "Taken back: the pull request is closed within seconds.")
+    return redirect("task", task_id)
+
+
+def _page(
+    request: PortalRequest,
+    task: Task,
+    typed: dict[str, str] | None = None,
+    errors: dict[str, str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    proposal = Proposal.objects.filter(task=task).first()
+    plan = Plan.objects.filter(task=task).first()
+    waits = task.state == Task.State.WAITING_FOR_USER
+    is_open = task.is_running or waits
     context = {
         "task": task,
-        "plan": Plan.objects.filter(task=task).first(),
+        "plan": plan,
         "steps": Action.objects.filter(task=task),
-        "messages_said": task.messages.select_related("author"),
+        "said": task.messages.select_related("author"),
         "fix": Fix.objects.filter(task=task).first(),
-        "proposal": Proposal.objects.filter(task=task).first(),
+        "proposal": proposal,
         "live": live_log(task.pk) if task.is_running else "",
+        "waits": waits,
+        "may_approve": waits and may(request.actor, Permission.PLAN_APPROVE, task),
+        "may_say": is_open and may(request.actor, Permission.TASK_MESSAGE, task),
+        "may_cancel": is_open and may(request.actor, Permission.TASK_CANCEL, task),
+        "may_resume": task.can_resume and may(request.actor, Permission.TASK_CREATE, task),
+        "may_undo": proposal is not None
+        and proposal.state == Proposal.State.OPEN
+        and may(request.actor, Permission.TASK_UNDO, task),
+        "typed": typed or {},
+        "errors": errors or {},
     }
-    return render(request, "tasks/detail.html", context)
+    name = "tasks/detail.html#progress" if request.htmx else "tasks/detail.html"
+    return render(request, name, context, status=status)
+
+
+def _form(
+    request: PortalRequest,
+    repositories: list[Repository],
+    typed: dict[str, Any],
+    errors: dict[str, str],
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "repositories": repositories,
+        "typed": typed,
+        "errors": errors,
+        "hows": HOWS,
+        "limits": LIMITS,
+        "wall_s": budget.DEFAULTS["wall_s"],
+    }
+    return render(request, "tasks/new.html", context, status=status)
+
+
+def _found(request: PortalRequest, task_id: UUID) -> Task:
+    tasks = visible(request.actor, Permission.TASK_VIEW, Task.objects.all())
+    task: Task = get_object_or_404(tasks.select_related("owner", "repository"), pk=task_id)
+    return task
+
+
+def _repositories(request: PortalRequest) -> Any:
+    return visible(request.actor, Permission.TASK_CREATE, Repository.objects.order_by("name"))

@@ -125,6 +125,12 @@ def state(value: str) -> SafeString:
     )
 
 
+@register.filter
+def words_of(name: str) -> str:
+    """A tool's name as people write it: Run tests."""
+    return name.replace("_", " ").capitalize()
+
+
 @register.simple_tag
 def digest(value: str, what: str = "digest") -> SafeString:
     """A digest or commit in short, whole in the title, with a button to copy it."""

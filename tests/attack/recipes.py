@@ -235,7 +235,32 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST proposals/<uuid:proposal_id>/countersign/": Recipe({"digest": "{digest}"}),
     "POST proposals/<uuid:proposal_id>/reject/": Recipe({"digest": "{digest}", "comment": "no"}),
     "POST proposals/<uuid:proposal_id>/packs/": Recipe({}),
+    "GET radar/": LOOK,
+    "GET radar.json": LOOK,
+    "GET drift/": LOOK,
+    "POST drift/": Recipe(
+        {"proposal": "{proposal}"}, works=None, why_not="its request was never typed", bo=True
+    ),
+    "GET recommendations/compare/": Recipe(query="one={run}", bo=True),
+    "GET recommendations/<uuid:task_id>/weights/": Recipe(
+        at={"task_id": "{run}"}, works=None, why_not="its request was never typed", bo=True
+    ),
+    "GET tasks/": LOOK,
+    "GET tasks/new/": LOOK,
+    "POST tasks/new/": Recipe(BUG, answers=frozenset({422}), bo=True),  # not one of hers
     "GET tasks/<uuid:task_id>/": LOOK,
+    "POST tasks/<uuid:task_id>/approve/": Recipe(
+        {"digest": "{digest}"}, works=None, why_not="its plan waits for nobody"
+    ),
+    "POST tasks/<uuid:task_id>/refuse/": Recipe(
+        {"digest": "{digest}", "comment": "no"}, works=None, why_not="its plan waits for nobody"
+    ),
+    "POST tasks/<uuid:task_id>/say/": Recipe({"text": "x"}, bo=True),
+    "POST tasks/<uuid:task_id>/cancel/": Recipe({}, bo=True),
+    "POST tasks/<uuid:task_id>/resume/": Recipe({}, at={"task_id": "{failed}"}, bo=True),
+    "POST tasks/<uuid:task_id>/undo/": Recipe(
+        {}, works=None, why_not="it led to no pull request", bo=True
+    ),
     "GET recommendations/": LOOK,
     "GET recommendations/new/": LOOK,
     "POST recommendations/new/": Recipe(
@@ -534,6 +559,8 @@ JOBS = {
     "agent.jobs.publish_review": Job(("{proposal}",)),
     "agent.jobs.refresh_proposal": Job(("{proposal}",)),
     "agent.jobs.build_pack": Job(("{pack}",)),
+    "agent.jobs.withdraw_proposal": Job(("{proposal}",)),
+    "agent.jobs.index_repository": Job(("{repository}",)),
     "agent.jobs.sign_record": Job(("{proposal}",)),
     "agent.jobs.resume_stalled": Job(None),
     "authz.jobs.apply_retention": Job(None),

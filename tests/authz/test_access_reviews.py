@@ -307,3 +307,15 @@ def test_the_last_admin_cannot_be_reviewed_away(held):
         access_reviews.answer(last, False, "x", by=by(held))
 
     assert access_reviews.stands(last)
+
+
+def test_a_project_admin_of_the_whole_tenant_answers_for_no_role_of_the_tenant(held):
+    Grant.objects.create(user=held.people["lin"], role=Role.PROJECT_ADMIN)
+    review = access_reviews.start(21, by=by(held))
+    one = item(review, role="auditor", source="directory")
+
+    with pytest.raises(Denied):
+        access_reviews.answer(one, True, "", by=by(held, "lin"))
+
+    one.refresh_from_db()
+    assert one.answer == "waiting"

@@ -1,0 +1,163 @@
+"""Repairs in the browser: filed, read, let through, talked to, stopped, taken back."""
+
+import pytest
+
+from agent.models import Message, Plan, Proposal, Task
+from tenants.scope import tenant_scope
+from tests.portal.standing import proposal_of, repository_in, task_of
+
+BUG = {"title": "Totals are wrong", "what_is_wrong": "An empty order costs 1.", "how": "find"}
+REPORT = {**BUG, "code": "", "names": [], "compliance": []}
+DIGEST = "d" * 64
+
+
+def repair_of(company, who, state, **also):
+    task = task_of(
+        company.people[who],
+        company.project,
+        state,
+        constraints=REPORT,
+        budgets={"wall_s": 600, "steps": 60},
+        **also,
+    )
+    Task.objects.filter(pk=task.pk).update(kind=Task.Kind.BUGFIX)
+    Plan.objects.create(
+        task=task,
+        steps=[{"tool": "run_tests", "why": "see them fail"}],
+        digest=DIGEST,
+        waits_because="every plan of this project waits" if state == "waiting_for_user" else "",
+    )
+    return task
+
+
+def test_a_developer_files_a_bug_and_finds_it_in_the_list(acme, sign_in, entries):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    bo = sign_in(acme, "bo")
+    assert "File it" in bo.get("/tasks/new/").content.decode()
+
+    answer = bo.post("/tasks/new/", {**BUG, "repository": str(repository.pk), "wall_s": "90"})
+
+    assert answer.status_code == 302
+    page = bo.get(answer["Location"]).content.decode()
+    assert "An empty order costs 1." in page
+    assert "90 s" in page
+    assert "Totals are wrong" in bo.get("/tasks/").content.decode()
+    assert entries(acme)[-1] == ("task.create", "ok")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"title": ""}, "must have 1 to 120 characters"),
+        ({"how": "named", "names": "not a test"}, "a test is named like"),
+        ({"how": "pasted", "code": "x = 1"}, "holds no test"),
+        ({"wall_s": "never"}, "must be 1 to 3,600 seconds"),
+        ({"repository": "00000000-0000-4000-8000-000000000000"}, "choose one of these"),
+    ],
+)
+def test_what_is_wrong_stands_by_its_field_and_nothing_typed_is_lost(acme, sign_in, wrong, said):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    answer = sign_in(acme, "bo").post(
+        "/tasks/new/", {**BUG, "repository": str(repository.pk), **wrong}
+    )
+
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert said in page
+    assert BUG["what_is_wrong"] in page
+    with tenant_scope(acme.scope):
+        assert not Task.objects.exists()
+
+
+def test_an_auditor_files_nothing(acme, sign_in, entries):
+    with tenant_scope(acme.scope):
+        repository_in(acme.project)
+    assert sign_in(acme, "iris").get("/tasks/new/").status_code == 403
+    assert entries(acme)[-1] == ("task.create.denied", "denied")
+
+
+def test_a_second_person_countersigns_the_plan_and_the_requester_cannot(acme, sign_in, entries):
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "ada", Task.State.WAITING_FOR_USER)
+    address = f"/tasks/{task.pk}/"
+    own = sign_in(acme, "ada")
+    assert "Countersign the plan" not in own.get(address).content.decode()
+    assert own.post(f"{address}approve/", {"digest": DIGEST}).status_code == 403
+    lin = sign_in(acme, "lin")
+    assert "Countersign the plan" in lin.get(address).content.decode()
+    assert lin.post(f"{address}approve/", {"digest": "e" * 64}).status_code == 409
+
+    assert lin.post(f"{address}approve/", {"digest": DIGEST}).status_code == 302
+
+    with tenant_scope(acme.scope):
+        task.refresh_from_db()
+        assert task.state == Task.State.IN_PROGRESS
+    assert "Lin let it run" in lin.get(address).content.decode()
+    assert ("plan.approve", "ok") in entries(acme)
+
+
+def test_a_plan_is_refused_with_a_reason(acme, sign_in):
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "ada", Task.State.WAITING_FOR_USER)
+    lin = sign_in(acme, "lin")
+    silent = lin.post(f"/tasks/{task.pk}/refuse/", {"digest": DIGEST, "comment": " "})
+    assert silent.status_code == 422
+    assert "say why" in silent.content.decode()
+
+    lin.post(f"/tasks/{task.pk}/refuse/", {"digest": DIGEST, "comment": "too broad"})
+
+    page = lin.get(f"/tasks/{task.pk}/").content.decode()
+    assert "too broad" in page
+    assert "Cancelled" in page
+
+
+def test_a_running_task_is_told_something_and_stopped(acme, sign_in):
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "bo", Task.State.IN_PROGRESS)
+    bo = sign_in(acme, "bo")
+    assert bo.post(f"/tasks/{task.pk}/say/", {"text": ""}).status_code == 422
+    bo.post(f"/tasks/{task.pk}/say/", {"text": "look at orders.py"})
+    assert "look at orders.py" in bo.get(f"/tasks/{task.pk}/").content.decode()
+    bo.post(f"/tasks/{task.pk}/cancel/")
+
+    page = bo.get(f"/tasks/{task.pk}/").content.decode()
+    assert "asked to cancel" in page
+    part = bo.get(f"/tasks/{task.pk}/", headers={"HX-Request": "true"}).content.decode()
+    assert part.lstrip().startswith('<div id="progress"')
+    with tenant_scope(acme.scope):
+        assert Message.objects.get(task=task).author == acme.people["bo"]
+
+
+def test_a_finished_repair_is_taken_back_once(acme, sign_in, entries):
+    with tenant_scope(acme.scope):
+        proposal = proposal_of(acme.people["bo"], acme.project)
+        Task.objects.filter(pk=proposal.task_id).update(kind=Task.Kind.BUGFIX, constraints=REPORT)
+    bo = sign_in(acme, "bo")
+    assert "Take it back" in bo.get(f"/tasks/{proposal.task_id}/").content.decode()
+
+    assert bo.post(f"/tasks/{proposal.task_id}/undo/").status_code == 302
+
+    with tenant_scope(acme.scope):
+        assert Proposal.objects.get().state == Proposal.State.WITHDRAWN
+    assert "Take it back" not in bo.get(f"/tasks/{proposal.task_id}/").content.decode()
+    assert bo.post(f"/tasks/{proposal.task_id}/undo/").status_code == 409
+    assert ("task.undo", "ok") in entries(acme)
+
+
+def test_a_failed_task_goes_on(acme, sign_in):
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "bo", Task.State.FAILED, reason="nothing left to try")
+    bo = sign_in(acme, "bo")
+    assert "nothing left to try" in bo.get(f"/tasks/{task.pk}/").content.decode()
+    bo.post(f"/tasks/{task.pk}/resume/")
+    with tenant_scope(acme.scope):
+        task.refresh_from_db()
+        assert task.state == Task.State.QUEUED
+
+
+def test_somebody_of_another_project_finds_no_such_task(acme, globex, sign_in):
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "bo", Task.State.IN_PROGRESS)
+    assert sign_in(globex, "ada").get(f"/tasks/{task.pk}/").status_code == 404
