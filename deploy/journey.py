@@ -20,11 +20,17 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 VERIFIER = CHECKOUT / "evidence" / "verifier"
 
+BUGS = CHECKOUT / "deploy" / "demo" / "bugs.yaml"
+DEMO_BUG = "boxes"
+DEVELOPER = "Bo Haugen"
 REQUESTER, COUNTERSIGNER, AUDITOR = "Ada Lindqvist", "Lin Zhao", "Iris Marchetti"
 SECONDS_TO_WAIT = 120
+SECONDS_TO_REPAIR = 300
 
 
 class Broken(Exception):
@@ -183,16 +189,56 @@ def travel(address: str, folder: Path, require_alive: Callable[[], None]) -> Non
     )
 
 
+def repair(address: str, require_alive: Callable[[], None]) -> None:
+    """Have one seeded bug repaired, print each step and the proof; raises Broken otherwise."""
+    started = time.monotonic()
+    developer = Session(address, DEVELOPER)
+    developer.sign_in()
+    [bug] = [one for one in yaml.safe_load(BUGS.read_text()) if one["id"] == DEMO_BUG]
+    [repository] = [
+        one for one in developer.read("/repositories")["items"] if one["name"] == bug["repository"]
+    ]
+    print(f"\n{DEVELOPER} files: {bug['title']}", flush=True)
+    filed = developer.post(
+        "/tasks",
+        {
+            "repository": repository["id"],
+            "title": bug["title"],
+            "what_is_wrong": bug["what_is_wrong"],
+            "how": "pasted",
+            "code": bug["test"],
+        },
+    )
+    task = _finished_task(developer, filed["id"], require_alive, "tasks", SECONDS_TO_REPAIR)
+    fix = task["fix"]
+    if fix is None or task["proposal_id"] is None:
+        raise Broken("the repair ended without a proof or a pull request")
+    proposal = developer.read(f"/proposals/{task['proposal_id']}")
+    print(
+        f"What was wrong: {fix['explanation']['what_was_wrong']}\n"
+        f"Pull request #{proposal['number']} {proposal['title']}\n  {proposal['url']}\n"
+        f"Proof {fix['proof_sha256'][:16]}: red three times, green three times, red again without"
+        f" the change; run in {fix['proof']['tier']}\n"
+        f"Bug to pull request {time.monotonic() - started:.1f} s",
+        flush=True,
+    )
+
+
 def _finished_task(
-    person: Session, task_id: str, require_alive: Callable[[], None]
+    person: Session,
+    task_id: str,
+    require_alive: Callable[[], None],
+    kind: str = "recommendations",
+    patience: float = SECONDS_TO_WAIT,
 ) -> dict[str, Any]:
     """Print each step of the agent once it is done, until the task has ended well."""
     shown = 0
-    deadline = time.monotonic() + SECONDS_TO_WAIT
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         require_alive()
-        task: dict[str, Any] = person.read(f"/recommendations/{task_id}")
-        done = [step for step in task["actions"] if step["status"] == "done"]
+        task: dict[str, Any] = person.read(f"/{kind}/{task_id}")
+        steps = task["actions"] if kind == "recommendations" else task["steps"]
+        done = [step for step in steps if step["status"] == "done"]
         for step in done[shown:]:
             print(
                 f"  {step['duration_ms'] / 1000:5.2f} s  {step['tool']}: {step['observation']}",
@@ -204,7 +250,7 @@ def _finished_task(
         if task["state"] in {"failed", "timed_out", "cancelled"}:
             raise Broken(f"the request ended as {task['state']}: {task['reason']}")
         time.sleep(0.1)
-    raise Broken(f"the request did not end in {SECONDS_TO_WAIT} s")
+    raise Broken(f"the request did not end in {patience:.0f} s")
 
 
 def _ready_pack(person: Session, pack_id: str, require_alive: Callable[[], None]) -> dict[str, Any]:

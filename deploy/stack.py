@@ -103,6 +103,7 @@ def demo(home: Path) -> int:
             address, parts = _address(embedded.environment(home)), []
             print(f"Using the portal that runs at {address}", flush=True)
         journey.travel(address, home / "demo", lambda: _require_alive(parts, home))
+        journey.repair(address, lambda: _require_alive(parts, home))
     return 0
 
 

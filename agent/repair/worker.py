@@ -12,6 +12,7 @@ import base64
 import builtins
 import contextlib
 import copy
+import enum
 import gc
 import hashlib
 import json
@@ -1022,6 +1023,7 @@ class Server:
                     given[position] = changed(given[position], objects, dice)
                 try:
                     data = pickle.dumps(given)
+                    pickle.loads(data)  # noqa: S301  # written by this program
                 except Exception:  # noqa: BLE001, S112  # things of any class may refuse
                     continue
                 if data not in all_:
@@ -1118,13 +1120,16 @@ def reachable(things: list[Any]) -> list[Any]:
 def is_own(thing: Any) -> bool:
     return (
         hasattr(thing, "__dict__")
-        and not isinstance(thing, type | types.ModuleType | types.FunctionType)
+        # A member of an enumeration is the same thing everywhere: what is changed in it stays so.
+        and not isinstance(thing, type | types.ModuleType | types.FunctionType | enum.Enum)
         and getattr(sys.modules.get(type(thing).__module__), "__file__", "").startswith(str(ROOT))
     )
 
 
 def changed(value: Any, objects: list[Any], dice: random.Random) -> Any:
     """Another value for an argument; of objects another one, or what one of them holds."""
+    if isinstance(value, enum.Enum):
+        return dice.choice(list(type(value)))
     if not is_own(value):
         return mutated(value, dice)
     same = [thing for thing in objects if type(thing) is type(value)]
