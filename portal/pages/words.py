@@ -45,6 +45,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.RETENTION_CHANGE: ("say how long facts are kept", "said how long facts are kept"),
     P.RETENTION_APPLY: ("delete facts that are too old", "deleted facts that were too old"),
     P.LOG_KEY_ROTATE: ("have another key sign the log", "had another key sign the log"),
+    P.RECORD_SIGN: ("sign the record of a proposal", "signed the record of a proposal"),
     P.PACK_BUILD: ("build an evidence pack", "worked on an evidence pack"),
     "pack.download": ("download an evidence pack", "downloaded an evidence pack"),
     P.MEMBER_INVITE: ("make an invitation", "made an invitation"),

@@ -148,3 +148,50 @@ def test_the_first_patch_is_judged_by_tests_the_engine_never_saw(tmp_path):
 
     assert [verdict.correct for verdict in judged] == [True, False]
     assert evaluation.totals(judged)["correct"] == 1
+
+
+ENUMERATED = {
+    "orders.py": b"""import enum
+
+
+class State(enum.Enum):
+    PLACED = "placed"
+    SENT = "sent"
+
+
+class Order:
+    def __init__(self, state, pieces):
+        self.state, self.pieces = state, pieces
+
+
+def boxes(order, size):
+    return (order.pieces + size) // size
+
+
+def waits(state):
+    return state is State.PLACED
+""",
+    "tests/test_orders.py": b"""from orders import Order, State, boxes, waits
+
+
+def test_boxes():
+    assert boxes(Order(State.PLACED, 12), 12) == 1
+    assert boxes(Order(State.SENT, 0), 12) == 0
+
+
+def test_one_more():
+    assert boxes(Order(State.PLACED, 13), 12) == 2
+
+
+def test_waits():
+    assert waits(State.PLACED)
+    assert not waits(State.SENT)
+""",
+}
+
+
+def test_members_of_an_enumeration_stay_as_they_are_while_inputs_are_made():
+    done = repair(ENUMERATED, None, engine=engine(), seconds=30)
+
+    assert done.ended == Ended.REPAIRED
+    assert "+    return (order.pieces + size - 1) // size" in done.patches[0].diff
