@@ -125,10 +125,26 @@ def state(value: str) -> SafeString:
     )
 
 
+TOOLS = {
+    "code_search": "Search the code",
+    "write_test": "Add the failing test",
+    "run_tests": "Run the tests",
+    "propose_repair": "Search for a repair",
+    "code_patch": "Apply the change",
+    "sast_scan": "Scan the code for weaknesses",
+    "secret_scan": "Scan for secrets",
+    "license_check": "Check the licences",
+    "sbom_generate": "Write the bill of materials",
+    "write_proof": "Judge the runs, write the proof",
+    "open_pr": "Open the pull request",
+    "verify_pull_request": "Verify the pull request",
+}
+
+
 @register.filter
-def words_of(name: str) -> str:
-    """A tool's name as people write it: Run tests."""
-    return name.replace("_", " ").capitalize()
+def words_of(tool: str) -> str:
+    """What a tool does, in words; its name where there are none."""
+    return TOOLS.get(tool, tool.replace("_", " ").capitalize())
 
 
 @register.simple_tag
