@@ -200,15 +200,22 @@ def _has_backports() -> bool:
 def _backports_entry() -> str:
     """An entry for sources.list.d that names the backports, at the mirror used already."""
     release = BACKPORTS.removesuffix("-backports")
+    # By what is written in the lists of sources, so that it works before any was fetched: others
+    # than Debian may name the same release, but call no part of theirs main.
     mirrors = [
         address
-        for address, name, label in (line.split(" ", 2) for line in _sources_lines())
-        if name == release and label == "Debian"
+        for address, name, part in (line.split(" ", 2) for line in _sources_lines())
+        if name == release and part == "main"
     ]
+    if not mirrors:
+        raise CannotInstall(
+            f"No mirror of Debian {release} is among apt's sources, so {BACKPORTS} cannot be"
+            " added: add it by hand, then run this again."
+        )
     return (
         "# Written by Countersign's installation: gVisor (runsc) of 2024.\n"
         "Types: deb\n"
-        f"URIs: {mirrors[0] if mirrors else ''}\n"
+        f"URIs: {mirrors[0]}\n"
         f"Suites: {BACKPORTS}\n"
         "Components: main\n"
         "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
@@ -216,7 +223,7 @@ def _backports_entry() -> str:
 
 
 def _sources_lines() -> list[str]:
-    return _sources("$(REPO_URI) $(CODENAME) $(LABEL)").splitlines()
+    return _sources("$(REPO_URI) $(RELEASE) $(COMPONENT)").splitlines()
 
 
 def _sources(form: str) -> str:

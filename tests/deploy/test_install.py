@@ -128,8 +128,9 @@ def test_the_backports_are_taken_from_the_mirror_in_use(monkeypatch):
         install,
         "_sources",
         lambda form: (
-            "http://mirror.example/security/ bookworm-security Debian-Security\n"
-            "http://mirror.example/debian/ bookworm Debian\n"
+            "http://other.example/tools/ bookworm stable\n"
+            "http://mirror.example/security/ bookworm-security main\n"
+            "http://mirror.example/debian/ bookworm main\n"
         ),
     )
 
@@ -139,3 +140,10 @@ def test_the_backports_are_taken_from_the_mirror_in_use(monkeypatch):
     assert "Suites: bookworm-backports\n" in entry
     assert "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n" in entry
     assert not install._has_backports()
+
+
+def test_without_a_mirror_nobody_is_asked_that_nobody_named(monkeypatch):
+    monkeypatch.setattr(install, "_sources", lambda form: "http://other.example/ sid main\n")
+
+    with pytest.raises(install.CannotInstall, match="No mirror of Debian bookworm"):
+        install._backports_entry()
