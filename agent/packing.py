@@ -13,7 +13,7 @@ from authz.models import Grant, PolicyVersion
 from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST
 from evidence import ledger
 from evidence.controls import SNAPSHOT_ACTION, Seen, coverage, frameworks, rules_digest
-from evidence.models import Checkpoint, Entry, Pack, Payload, SignedRecord
+from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload, SignedRecord
 from evidence.oscal import assessment_results, attestations
 from evidence.pack import PackEntry, PackFault, Scope
 from evidence.signing import FileKeys
@@ -30,18 +30,26 @@ def tool_versions() -> dict[str, str]:
 def settled_head(pack: Pack, keys: FileKeys, records: Sequence[SignedRecord]) -> Checkpoint:
     """The signed head that the pack ends at: the one it was begun with, or a new one.
 
-    A record that was signed since then needs a new one, or no entry of the pack would name it.
+    A record that was signed since then needs a new one, or no entry of the pack would name it. So
+    does a log whose key changed since then: a key whose time is over signs nothing any more.
     """
     if pack.checkpoint_size is not None:
         begun: Checkpoint = Checkpoint.objects.get(size=pack.checkpoint_size)
-        if all(record.created_at <= begun.signed_at for record in records):
+        if _in_force(begun) and all(row.created_at <= begun.signed_at for row in records):
             return begun
     checkpoint = ledger.seal(keys)
     if checkpoint is None:
         raise PackFault("the ledger is empty")
+    if not _in_force(checkpoint):
+        raise PackFault("the log's key changed while the pack was built; order it again")
     Pack.objects.filter(pk=pack.pk).update(checkpoint_size=checkpoint.size)
     pack.checkpoint_size = checkpoint.size
     return checkpoint
+
+
+def _in_force(head: Checkpoint) -> bool:
+    """Whether the log's newest key is the one that signed this head."""
+    return not LogKey.objects.filter(valid_from__gte=head.size).exists()
 
 
 def configuration() -> dict[str, Any]:

@@ -34,7 +34,8 @@ def sign_record(proposal_id: UUID, keys: FileKeys) -> SignedRecord:
     """Sign what is known of a proposal now, unless the newest record says just that already.
 
     Raises ForgeUnavailable or ForgeRefused when the code host does not give its files, Missing or
-    Damaged when the store lost something; nothing is signed then.
+    Damaged when the store lost something, KeyFault when the log's key changed meanwhile; nothing
+    is recorded then.
     """
     related = Proposal.objects.select_related("task__owner", "repository")
     proposal = related.get(pk=proposal_id)
@@ -96,6 +97,7 @@ def _sign(proposal: Proposal, signer: Signer) -> SignedRecord:
     with change(
         system_actor("evidence worker", "job"), Permission.RECORD_SIGN, on=proposal
     ) as facts:
+        ledger.still_signs(signer)
         facts.update(
             head_sha=proposal.head_sha,
             manifest_sha256=manifest_sha256,

@@ -240,6 +240,20 @@ def hand_over(keys: Keys, made: Signer) -> LogKey:
         return on_record
 
 
+def still_signs(signer: Signer) -> None:
+    """Keep the pinned tenant's log from being handed over until this transaction ends.
+
+    What `signer` signed and this transaction records then lies before the next key's time. Raises
+    KeyFault when another key has come into force already.
+    """
+    with connection.cursor() as cursor:
+        number = _lock_number(current().tenant_id)
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [number])
+    newest = LogKey.objects.order_by("-valid_from").first()
+    if newest is None or newest.vkey != signer.vkey:
+        raise KeyFault("the log's key changed meanwhile; whatever was signed has to be signed anew")
+
+
 def lock_log() -> None:
     """Keep sequencers away from the pinned tenant's log until this transaction ends."""
     with connection.cursor() as cursor:

@@ -127,6 +127,7 @@ def build_pack(
     population: Iterable[Mapping[str, Any]] = (),
     earlier_sizes: Collection[int] = (),
     population_note: str | None = None,
+    key_terms: Sequence[Mapping[str, Any]] = (),
 ) -> bytes:
     """The pack as bytes; see write_pack()."""
     out = BytesIO()
@@ -142,6 +143,7 @@ def build_pack(
         population=population,
         earlier_sizes=earlier_sizes,
         population_note=population_note,
+        key_terms=key_terms,
     )
     return out.getvalue()
 
@@ -159,6 +161,7 @@ def write_pack(
     population: Iterable[Mapping[str, Any]] = (),
     earlier_sizes: Collection[int] = (),
     population_note: str | None = None,
+    key_terms: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the pack to `out`, a seekable file. The same arguments give the same bytes.
 
@@ -171,6 +174,8 @@ def write_pack(
     title, head, diff_sha256, folder ("" when it is not in the pack) and excluded (why not).
     earlier_sizes: of heads that auditors may hold already; a proof leads from each to this head.
     population_note: the head over `scope.population_end` entries, when that is not the pack's own.
+    key_terms: the keys that signed this log up to the head, oldest first, as key_history.Term says
+    them; the last is the signer's. Needed as soon as there was more than one.
     Raises PackFault for entries that are not in the log, payloads that do not fit, paths that
     escape, documents that are missing, pull requests that the entries name and the population does
     not. A verifier checks more than that: it trusts nobody.
@@ -206,6 +211,8 @@ def write_pack(
             )
         if population_note is not None:
             contents["log/checkpoints/population.note"] = population_note.encode()
+        if len(key_terms) > 1:
+            contents["keys/history.json"] = _key_history(key_terms, signer)
         if earlier_sizes:
             contents["log/consistency.txt"] = _consistency(earlier_sizes, hashes)
         if scope.sample is not None:
@@ -348,6 +355,12 @@ def _hashes_behind(
         if index >= checkpoint.size or leaf_hashes[index] != hashed:
             raise PackFault(f"entry {index} is not in the log under this checkpoint")
     return leaf_hashes
+
+
+def _key_history(key_terms: Sequence[Mapping[str, Any]], signer: Signer) -> bytes:
+    if key_terms[-1]["vkey"] != signer.vkey:
+        raise PackFault("the pack is signed by another key than the one in force at its head")
+    return rfc8785.dumps({"keys": [dict(term) for term in key_terms]})
 
 
 def _consistency(sizes: Collection[int], hashes: Sequence[bytes]) -> bytes:

@@ -9,8 +9,10 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
+from unittest.mock import Mock
 from zipfile import ZipFile
 
+import jsonschema
 import pytest
 from django.conf import settings
 
@@ -19,14 +21,18 @@ from agent.lifecycle import PackOrder
 from agent.models import Artifact, Task
 from agent.places import artifact_store, catalogue
 from agent.record import files_of, sign_record
+from authz import log_keys
 from authz.errors import BadRequest, Denied
 from evidence import ledger
-from evidence.models import Entry, Pack, Payload, SignedRecord
-from evidence.signing import FileKeys
+from evidence.models import Entry, LogKey, Pack, Payload, SignedRecord
+from evidence.signing import FileKeys, KeyFault
 from tenants.actor import system_actor
 from tests.at_browser import JUST_NOW
 
 ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((ROOT / "schemas" / "evidence-pack.schema.json").read_text())
+)
 WRITTEN = datetime(2026, 1, 5, tzinfo=UTC)
 FILES = {
     "README.md": b"# Order desk\n",
@@ -201,6 +207,75 @@ def test_a_later_pack_proves_that_the_log_grew_out_of_an_earlier_ones(
     assert said["exit_code"] == 0, said
     grown = [row["what"] for row in said["verified"] if row["check"] == "consistency"]
     assert grown == [f"the log grew out of the head over {first.checkpoint_size} entries"]
+
+
+@pytest.mark.parametrize("kind", [Pack.Kind.PROPOSAL, Pack.Kind.PERIOD])
+def test_packs_stay_good_when_the_logs_key_changes(kind, in_acme, proposal, keys, tmp_path):
+    countersigned(in_acme, proposal)
+    sign_record(proposal.pk, keys)
+    early = ledger.seal(keys)
+    rotated = log_keys.rotate(keys, "once a year", by=system_actor("an operator", "cli"))
+    another(in_acme, proposal)
+    iris = by(in_acme, "iris")
+    ordered = (
+        lifecycle.export_pack(proposal, by=iris)
+        if kind == Pack.Kind.PROPOSAL
+        else lifecycle.order_pack(PackOrder(kind), by=iris)
+    )
+    pack = built(ordered, keys)
+    head, listed = tmp_path / "early.note", tmp_path / "keys.json"
+    head.write_text(early.note)
+    listed.write_text(
+        json.dumps(
+            [{"vkey": key.vkey, "valid_from": key.valid_from} for key in LogKey.objects.all()]
+        )
+    )
+
+    content, said = verified(pack, tmp_path, "--key", str(listed), "--previous", str(head))
+
+    assert said["failure"] is None, said
+    assert [row["valid_from"] for row in document(content, "keys/history.json")["keys"]] == [
+        0,
+        rotated.valid_from,
+    ]
+    SCHEMA.validate(
+        {"keys/history.json": document(content, "keys/history.json")}
+        | {name: document(content, name) for name in SCHEMA.schema["required"]}
+    )
+
+
+def test_a_pack_that_was_begun_under_another_key_ends_at_a_head_of_the_new_one(
+    in_acme, proposal, keys, tmp_path, monkeypatch
+):
+    pack = lifecycle.export_pack(proposal, by=by(in_acme, "iris"))
+    with monkeypatch.context() as cut, pytest.raises(OSError, match="went away"):
+        cut.setattr(dossier, "write_pack", Mock(side_effect=OSError("the machine went away")))
+        dossier.build(pack.pk, keys)
+    pack.refresh_from_db()
+    begun = pack.checkpoint_size
+    rotated = log_keys.rotate(keys, "lost", by=system_actor("an operator", "cli"))
+
+    _, said = verified(built(pack, keys), tmp_path)
+
+    assert said["exit_code"] == 0, said
+    assert begun < rotated.valid_from < pack.checkpoint_size
+
+
+def test_a_record_that_was_signed_while_the_key_changed_is_not_recorded(
+    in_acme, proposal, keys, monkeypatch
+):
+    before = ledger.signer(keys)
+    log_keys.rotate(keys, "meanwhile", by=system_actor("an operator", "cli"))
+    monkeypatch.setattr(ledger, "signer", lambda _keys: before)
+
+    with pytest.raises(KeyFault, match="changed meanwhile"):
+        sign_record(proposal.pk, keys)
+
+    assert not SignedRecord.objects.exists()
+    monkeypatch.undo()
+    ledger.seal(keys)
+    assert not Entry.objects.filter(action="record.sign").exists()
+    assert sign_record(proposal.pk, keys).files
 
 
 def document(content, name):

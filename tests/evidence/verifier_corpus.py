@@ -21,8 +21,15 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
+from evidence.key_history import Handover, Term
 from evidence.leaf import build_leaf, commitment, payload_bytes
-from evidence.merkle import Frontier, leaf_hash, tree_root
+from evidence.merkle import (
+    Frontier,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    tree_root,
+)
 from evidence.notes import parse_proof, sign_checkpoint, write_proof
 from evidence.pack import PERIOD_START, PREDICATE_TYPE, PackEntry, Scope, Start, build_pack
 from evidence.pack import Sample as Draw
@@ -37,7 +44,7 @@ sys.path.append(str(VERIFIER))
 from countersign_verify import entries  # noqa: E402, F401  # for tests
 from countersign_verify.checks import Trust, verify  # noqa: E402
 from countersign_verify.findings import Findings, Unusable  # noqa: E402, F401
-from countersign_verify.keys import parse_key  # noqa: E402
+from countersign_verify.keys import parse_key, pins_given  # noqa: E402, F401
 
 TENANT = UUID("018f2f60-0000-7000-8000-000000000001")
 ORIGIN = f"countersign/acme/{TENANT}"
@@ -84,6 +91,7 @@ class Sample:
     population: list[dict[str, Any]] = field(default_factory=list)
     earlier_sizes: tuple[int, ...] = ()
     population_note: str | None = None
+    key_terms: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def checkpoint_note(self) -> str:
@@ -102,6 +110,7 @@ class Sample:
             population=self.population,
             earlier_sizes=self.earlier_sizes,
             population_note=self.population_note,
+            key_terms=self.key_terms,
         )
 
 
@@ -113,6 +122,7 @@ def entry(
     facts: Mapping[str, Any] | None = None,
     phase: str = "decision",
     object_id: str = PROPOSAL,
+    object_type: str = "proposal",
     tenant_id: UUID = TENANT,
 ) -> PackEntry:
     """An entry whose id, time and salt follow from its index."""
@@ -125,7 +135,7 @@ def entry(
         actor=actor,
         door="page" if actor["type"] == "human" else "job",
         action=action,
-        object_type="proposal",
+        object_type=object_type,
         object_id=object_id,
         phase=phase,
         outcome="ok",
@@ -179,6 +189,48 @@ def sample(coverage: str = "selection", signer: KeySigner | None = None) -> Samp
         log=log,
         population=[population_row(PROPOSAL, diff_sha256)],
         earlier_sizes=(20, 32),
+    )
+
+
+NEXT_SEED = 5  # of the key that a rotated log is handed over to
+
+
+def rotated_sample(
+    coverage: str = "selection", *, since: int = 26, recorded_by: int = 1, seed: int = NEXT_SEED
+) -> Sample:
+    """The sample's log with a second key in force from entry `since` on.
+
+    recorded_by: seed of the key that signs the pull request's record, which entry 18 names.
+    """
+    after = signer_named(ORIGIN, seed)
+    made = sample("range", signer_named(ORIGIN, recorded_by))
+    log, announced = made.log, since - 2
+    material = after.vkey.removeprefix(f"{ORIGIN}+")
+    log[announced] = entry(
+        announced, "log_key.rotate", phase="result", object_id=material, object_type="logkey"
+    )
+    hashes = [leaf_hash(row.leaf) for row in log]
+    made.signer, made.leaf_hashes = after, hashes
+    made.key_terms = [
+        Term(signer_named(ORIGIN).vkey, 0).as_json(),
+        Term(after.vkey, since, handover(log[announced], hashes, since)).as_json(),
+    ]
+    if coverage == "selection":
+        shown = {row.index for row in sample().entries} | {announced}
+        made.entries = [row for row in log if row.index in shown]
+        made.scope = replace(made.scope, coverage=coverage)
+    made.earlier_sizes = (20, 32)
+    return made
+
+
+def handover(announcement: PackEntry, hashes: list[bytes], since: int) -> Handover:
+    """How the sample's first key hands over to the one that `announcement` names."""
+    return Handover(
+        announcement.index,
+        announcement.leaf,
+        sign_checkpoint(ORIGIN, since, tree_root(hashes[:since]), signer_named(ORIGIN)),
+        tuple(inclusion_proof(announcement.index, hashes[:since])),
+        tuple(consistency_proof(since, hashes)),
     )
 
 
@@ -244,8 +296,10 @@ def population_row(proposal: str, diff_sha256: str, **changes: Any) -> dict[str,
 
 @cache
 def built(coverage: str = "selection") -> bytes:
-    """The sample pack, built once a session; "period" is the one with a draw."""
-    return (period_sample() if coverage == "period" else sample(coverage)).build()
+    """The sample pack, built once a session; "period" is the one with a draw, "rotated" the one
+    whose log has had two keys."""
+    other = {"period": period_sample, "rotated": rotated_sample}
+    return (other[coverage]() if coverage in other else sample(coverage)).build()
 
 
 def _files(diff: bytes, countersigned_at: str, signer: KeySigner) -> tuple[dict[str, bytes], str]:
@@ -416,6 +470,7 @@ def verified(
     keys: Iterable[str] = (),
     witnesses: Iterable[str] = (),
     previous: bytes | None = None,
+    since: Mapping[str, int] | None = None,
 ) -> Findings:
     """What the verifier finds in `pack`."""
     path = folder / "pack.zip"
@@ -424,6 +479,7 @@ def verified(
         keys=[parse_key(key) for key in keys],
         witnesses=[parse_key(key) for key in witnesses],
         previous=previous,
+        since={parse_key(key): index for key, index in (since or {}).items()},
     )
     return verify(path, trust)
 

@@ -9,10 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import completeness, entries, envelope, notes, strict_json
+from . import completeness, entries, envelope, key_history, notes, strict_json
 from .container import Container
 from .entries import Log
 from .findings import Findings, Rejected, Unusable
+from .key_history import History
 from .keys import LOG, VerifierKey, parse_key
 from .merkle import Tree, is_consistent, root_from_proof
 from .notes import Checkpoint
@@ -40,7 +41,7 @@ REQUIRED = (
 )
 OPTIONAL = frozenset(
     {"log/checkpoints/start.note", "log/frontier.txt", "log/consistency.txt"}
-    | {completeness.POPULATION_NOTE, completeness.SAMPLE}
+    | {completeness.POPULATION_NOTE, completeness.SAMPLE, key_history.FILE}
 )
 SCOPE = frozenset(
     {"format", "kind", "tenant", "object", "query", "origin", "coverage", "start"}
@@ -68,6 +69,8 @@ class Trust:
     keys: Sequence[VerifierKey] = ()
     witnesses: Sequence[VerifierKey] = ()
     previous: bytes | None = None
+    # From which entry on a key signs, for those of `keys` where the auditor knows that.
+    since: Mapping[VerifierKey, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -93,28 +96,31 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     pack = _Pack(Container(path))
     findings.saw("container", f"{len(pack.files.members)} files, a plain ZIP with nothing beside")
     _check_closed_world(pack, findings)
-    keys = list(trust.keys) or [_own_key(pack.files)]
-    key = _check_seal(pack, keys, findings)
+    own = _own_key(pack.files)
+    history = key_history.read_history(pack.files, own)
+    key = _check_seal(pack, _trusted(trust, history), findings)
     _check_digests(pack, findings)
     _check_json(pack, findings)
     scope = strict_json.read_object("scope.json", pack.files.read("scope.json"))
     checkpoint = _check_checkpoint(pack, scope, key, findings)
+    key_history.check_history(history, scope["tenant"]["id"], checkpoint, findings)
+    key_history.check_pins(history, trust.keys, trust.since, checkpoint, findings)
     documents = _documents(pack.files)
     log = _check_entries(pack, scope, documents.approvals, findings)
-    log.before = _beginning(pack.files, scope, keys)
+    log.before = _beginning(pack.files, scope, history)
     _check_places(pack.files, scope, checkpoint, log, findings)
-    _check_previous(trust.previous, pack.files, keys, checkpoint, log, findings)
+    _check_previous(trust.previous, pack.files, history, checkpoint, log, findings)
     _check_witnesses(trust, checkpoint, findings)
-    pull_requests = check_pull_requests(pack.files, keys)
+    pull_requests = check_pull_requests(pack.files, history.keys)
     findings.saw(
         "pull request",
         f"{len(pull_requests)} with {sum(row.statements for row in pull_requests)} signed "
         "statements about its head and diff; "
         f"{sum(row.files_bound for row in pull_requests)} files are what the diff leads to",
     )
-    _check_records(pull_requests, log, findings)
+    _check_records(pull_requests, log, history, findings)
     complete = completeness.check_completeness(
-        pack.files, scope, log, keys, pull_requests, findings
+        pack.files, scope, log, history, pull_requests, findings
     )
     _check_approvals(documents.approvals, log, pull_requests, findings)
     _check_controls(documents.controls, log, pack.files, findings)
@@ -185,6 +191,16 @@ def _own_key(files: Container) -> VerifierKey:
     if key.kind != LOG:
         raise Rejected("signature", "keys/log.vkey", "is not a key of a log")
     return key
+
+
+def _trusted(trust: Trust, history: History) -> list[VerifierKey]:
+    """Whose signature under the pack counts, before its history of keys has been checked.
+
+    A key of the auditor's vouches for those that its log handed over to, and for nobody else.
+    """
+    if not trust.keys or any(key in trust.keys for key in history.keys):
+        return history.keys
+    return list(trust.keys)
 
 
 def _check_seal(pack: _Pack, keys: Sequence[VerifierKey], findings: Findings) -> VerifierKey:
@@ -340,7 +356,7 @@ def _check_entries(
     return log
 
 
-def _beginning(files: Container, scope: Mapping[str, Any], keys: Sequence[VerifierKey]) -> Tree:
+def _beginning(files: Container, scope: Mapping[str, Any], history: History) -> Tree:
     """The part of the log before a range, which its own signed head vouches for."""
     note, frontier, check = "log/checkpoints/start.note", "log/frontier.txt", "inclusion"
     start = scope["start"]
@@ -349,8 +365,7 @@ def _beginning(files: Container, scope: Mapping[str, Any], keys: Sequence[Verifi
     if note not in files.members or frontier not in files.members or type(start) is not int:
         raise Rejected(check, note, "is missing, or there without a frontier")
     head = notes.read_checkpoint(check, note, files.read(note))
-    if head.origin != keys[0].name or not notes.signers(check, note, head, keys):
-        raise Rejected(check, note, f"is not signed by {keys[0].name}")
+    history.require_head(check, note, head)
     tree = Tree(start, notes.read_hashes(check, frontier, files.read(frontier)))
     if scope["coverage"] != "range" or head.size != start:
         raise Rejected(check, note, "is not the head that the range begins after")
@@ -408,7 +423,7 @@ def _check_places(
 def _check_previous(
     note: bytes | None,
     files: Container,
-    keys: Sequence[VerifierKey],
+    history: History,
     checkpoint: Checkpoint,
     log: Log,
     findings: Findings,
@@ -423,10 +438,7 @@ def _check_previous(
         findings.not_verified.append("consistency with an earlier head: none was given")
         return
     earlier = notes.read_checkpoint(check, subject, note)
-    if earlier.origin != checkpoint.origin:
-        raise Rejected(check, subject, f"is the head of another log, {earlier.origin}")
-    if not notes.signers(check, subject, earlier, keys):
-        raise Rejected(check, subject, f"is not signed by {keys[0].name}")
+    history.require_head(check, subject, earlier)
     if earlier.size > checkpoint.size:
         raise Rejected(check, "log", f"had {earlier.size} entries, now {checkpoint.size}")
     whole = len(log.indexes) == checkpoint.size - log.before.size
@@ -463,8 +475,21 @@ def _check_witnesses(trust: Trust, checkpoint: Checkpoint, findings: Findings) -
         findings.not_verified.append("a witness: none was named, so its holder could fork the log")
 
 
-def _check_records(pull_requests: Sequence[PullRequest], log: Log, findings: Findings) -> None:
-    """Each bundle is the one whose list of statements was put into the log."""
+def _check_records(
+    pull_requests: Sequence[PullRequest], log: Log, history: History, findings: Findings
+) -> None:
+    """Each bundle is the one whose list of statements was put into the log, signed by the key that
+    was in force there."""
+    for row in pull_requests:
+        if (index := log.manifests.get(row.manifest_sha256)) is None:
+            continue
+        if row.key != history.of_entry(index):
+            raise Rejected(
+                "pull request",
+                row.figures["folder"],
+                f"its record is signed by key {row.key.key_id}; at entry {index}, which names it, "
+                f"key {history.of_entry(index).key_id} was in force",
+            )
     unseen = [row for row in pull_requests if row.manifest_sha256 not in log.manifests]
     if len(unseen) > log.withheld_records:
         folder = unseen[0].figures["folder"]

@@ -11,15 +11,17 @@ from pathlib import Path
 from . import __version__
 from .checks import Trust, verify
 from .findings import NUMBER, Findings, Unusable
-from .keys import LOG, WITNESS, keys_given
+from .keys import WITNESS, keys_given, pins_given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one pack and print what was found. Returns the exit code: 0, 1, 2 or 3."""
     given = _parser().parse_args(arguments)
     try:
+        pinned, since = pins_given(given.key)
         trust = Trust(
-            keys=keys_given(given.key, LOG),
+            keys=pinned,
+            since=since,
             witnesses=keys_given(given.witness, WITNESS),
             previous=_content(given.previous) if given.previous else None,
         )
@@ -49,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="VKEY_OR_FILE",
-        help="the log's verifier key, obtained by another way than the pack; may be repeated",
+        help="the log's verifier key, obtained by another way than the pack, perhaps with a space "
+        "and the index that it signs from; a file holds one a line, or the answer of "
+        "/api/v1/log/keys; may be repeated",
     )
     parser.add_argument(
         "--previous", metavar="CHECKPOINT", help="a checkpoint note kept from an earlier pack"

@@ -13,7 +13,7 @@ from . import notes, strict_json
 from .container import Container
 from .entries import Log
 from .findings import Findings, Rejected
-from .keys import VerifierKey
+from .key_history import History
 from .pull_requests import PullRequest
 
 CHECK = "completeness"
@@ -40,7 +40,7 @@ def check_completeness(
     files: Container,
     scope: Mapping[str, Any],
     log: Log,
-    keys: Sequence[VerifierKey],
+    history: History,
     pull_requests: Sequence[PullRequest],
     findings: Findings,
 ) -> Completeness:
@@ -56,7 +56,7 @@ def check_completeness(
     if [row["entries"][0] for row in rows] != sorted(row["entries"][0] for row in rows):
         raise Rejected(CHECK, POPULATION, "is not in the order of the log")
     _check_folders(rows, pull_requests)
-    sample = _check_sample(files, scope, log, keys, rows, findings)
+    sample = _check_sample(files, scope, log, history, rows, findings)
     excluded: dict[str, int] = {}
     for row in rows:
         if not row["folder"]:
@@ -143,7 +143,7 @@ def _check_sample(
     files: Container,
     scope: Mapping[str, Any],
     log: Log,
-    keys: Sequence[VerifierKey],
+    history: History,
     rows: Sequence[Mapping[str, Any]],
     findings: Findings,
 ) -> dict[str, Any] | None:
@@ -151,8 +151,7 @@ def _check_sample(
     root = None
     if POPULATION_NOTE in files.members:
         head = notes.read_checkpoint(CHECK, POPULATION_NOTE, files.read(POPULATION_NOTE))
-        if head.origin != keys[0].name or not notes.signers(CHECK, POPULATION_NOTE, head, keys):
-            raise Rejected(CHECK, POPULATION_NOTE, f"is not signed by {keys[0].name}")
+        history.require_head(CHECK, POPULATION_NOTE, head)
         if head.size != end or log.root_at(end) != head.root:
             raise Rejected(CHECK, POPULATION_NOTE, "is not the head over these entries")
         root = head.root

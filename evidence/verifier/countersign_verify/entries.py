@@ -220,7 +220,7 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
             if notable:
                 _note_action(log, index, leaf, payload)
             if len(log.timeline) < rows or index in wanted:
-                fields = _fields(index, leaf)
+                fields = leaf_fields(index, leaf)
                 if len(log.timeline) < rows:
                     log.timeline.append(_timeline_row(index, fields))
                 if index in wanted:
@@ -234,7 +234,7 @@ def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) ->
 
 def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, place: bytes) -> None:
     if phase == b"intent":
-        log.open_intents.setdefault(place, []).append((index, _fields(index, leaf)))
+        log.open_intents.setdefault(place, []).append((index, leaf_fields(index, leaf)))
         return
     if phase != b"redaction":
         begun = log.open_intents.get(place)
@@ -245,7 +245,7 @@ def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, place: bytes) -
             if not begun:
                 del log.open_intents[place]
     if phase != b"result":
-        log.incidents.append((index, _fields(index, leaf)))
+        log.incidents.append((index, leaf_fields(index, leaf)))
 
 
 def _is_notable(action: bytes) -> bool:
@@ -254,7 +254,7 @@ def _is_notable(action: bytes) -> bool:
 
 
 def _note_action(log: Log, index: int, leaf: bytes, payload: bytes | None) -> None:
-    fields = _fields(index, leaf)
+    fields = leaf_fields(index, leaf)
     if fields["outcome"] != "ok":
         return
     if fields["action"].partition(".")[0] in _ACCESS:
@@ -360,7 +360,7 @@ def _read_slowly(block: bytes, position: int, tenant: str, previous: int) -> _Sl
         raise Rejected(CHECK, f"entry {index}", "malformed: its payload or salt")
     if len(leaf) >= LEAF_LIMIT:
         raise Rejected(CHECK, f"entry {index}", f"a leaf of {len(leaf)} bytes")
-    fields = _fields(index, leaf)
+    fields = leaf_fields(index, leaf)
     if fields["tenant"] != tenant:
         raise Rejected(CHECK, f"entry {index}", f"belongs to another tenant, {fields['tenant']}")
     payload = fields["payload"]
@@ -389,7 +389,7 @@ def _leaf_at(index: int, rest: bytes) -> bytes:
     return text[:end].encode()
 
 
-def _fields(index: int, leaf: bytes) -> dict[str, Any]:
+def leaf_fields(index: int, leaf: bytes) -> dict[str, Any]:
     """The leaf, read strictly; Rejected names the field that is wrong."""
     try:
         fields = strict_json.parsed(leaf.decode())

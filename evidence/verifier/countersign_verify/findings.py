@@ -10,7 +10,7 @@ CHECKS: dict[int, tuple[str, ...]] = {
     1: ("container", "manifest"),
     2: ("digest",),
     3: ("json",),
-    4: ("signature", "checkpoint", "scope"),
+    4: ("signature", "checkpoint", "scope", "keys"),
     5: ("entries", "inclusion"),
     6: ("consistency",),
     7: ("witness",),

@@ -103,6 +103,10 @@ def read_consistency(check: str, subject: str, content: bytes) -> dict[int, tupl
     return proofs
 
 
+def hashes(check: str, subject: str, encoded: Iterable[str]) -> list[bytes]:
+    return [_hash(check, subject, one) for one in encoded]
+
+
 def _hash(check: str, subject: str, encoded: str) -> bytes:
     found = _base64(check, subject, encoded)
     if len(found) != 32:

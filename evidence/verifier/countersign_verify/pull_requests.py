@@ -34,6 +34,7 @@ class PullRequest:
     files_bound: int  # files whose bytes the diff names by git's own digest
     statements: int
     manifest_sha256: str  # of the statement that lists all the others
+    key: VerifierKey  # that signed every one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class _Line:
 
     content: bytes
     said: dict[str, Any]
+    key: VerifierKey
 
 
 @dataclass(slots=True)
@@ -89,11 +91,14 @@ def _check(pack: Container, folder: str, keys: list[VerifierKey]) -> PullRequest
         wanted = {"gitCommit": head["commit"], "gitTree": head["tree"]}
         lines = _check_bundle(folder, bundle, keys, wanted, diff_sha256)
         manifest_sha256 = _check_manifest(pack, folder, lines)
+        key = lines[-1].key
+        if any(line.key != key for line in lines):
+            raise Rejected(CHECK, folder + BUNDLE, "its statements are signed by several keys")
     except (KeyError, TypeError, AttributeError) as fault:
         raise Rejected(CHECK, subject, f"malformed at {fault}") from fault
     insertions, deletions = _changed_lines(diff)
     counted = {"insertions": insertions, "deletions": deletions, "statements": len(lines)}
-    return PullRequest(figures | counted, diff_sha256, bound, len(lines), manifest_sha256)
+    return PullRequest(figures | counted, diff_sha256, bound, len(lines), manifest_sha256, key)
 
 
 def _check_files(pack: Container, folder: str, declared: Mapping[str, Any]) -> None:
@@ -145,13 +150,13 @@ def _check_bundle(
     seen = []
     for number, line in enumerate(lines, start=1):
         subject = f"{folder}bundle.intoto.jsonl line {number}"
-        said, _ = envelope.statement(subject, line, keys)
+        said, key = envelope.statement(subject, line, keys)
         about = list(envelope.digests(subject, said).values())
         if dict(head) not in about:
             raise Rejected(CHECK, subject, "is about another commit than the pull request's head")
         if {"sha256": diff_sha256} not in about:
             raise Rejected(CHECK, subject, "is about another diff than the pull request's")
-        seen.append(_Line(line, said))
+        seen.append(_Line(line, said, key))
     return seen
 
 
