@@ -12,7 +12,7 @@ from agent.forge import ForgeUnavailable
 from agent.sandbox import SandboxUnavailable
 from evidence.signing import FileKeys
 from tenants.jobs import TenantlessJob, for_each_tenant
-from tenants.scope import current
+from tenants.scope import current, tenants_with_repositories
 
 # What may be different the next time. Nothing else is tried again.
 PASSING = (OperationalError, InterfaceError, ForgeUnavailable, SandboxUnavailable)
@@ -60,6 +60,26 @@ def _resume() -> None:
 def index_repository(repository_id: str) -> None:
     """Read what changed in a repository's documents, so that they can be searched."""
     upkeep.index(UUID(repository_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def index_code(repository_id: str) -> None:
+    """Read what changed in a repository's code for a while, then let others have their turn."""
+    if upkeep.read_code(UUID(repository_id)):
+        index_code.delay(repository_id)
+
+
+@shared_task(base=TenantlessJob)
+def look_for_pushes() -> None:
+    """Have code read whose branch has moved; code hosts need not tell us."""
+    for_each_tenant("code", _read_moved, find=lambda _: tenants_with_repositories())
+
+
+def _read_moved() -> None:
+    if current().suspended:
+        return
+    for repository_id in upkeep.moved_repositories():
+        index_code.delay(str(repository_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

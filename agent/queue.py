@@ -19,6 +19,11 @@ def index_repository(repository_id: UUID) -> None:
     _send("index_repository", repository_id)
 
 
+def index_code(repository_id: UUID) -> None:
+    """Have what changed in the code of a repository made ready to be searched."""
+    _send("index_code", repository_id)
+
+
 def publish_review(proposal_id: UUID) -> None:
     """Have a person's decision shown on the pull request."""
     _send("publish_review", proposal_id)

@@ -44,4 +44,5 @@ def register(
         facts.about = repository
         facts.update(name=name, files=len(files))
         transaction.on_commit(partial(queue.index_repository, repository.pk))
+        transaction.on_commit(partial(queue.index_code, repository.pk))
     return repository

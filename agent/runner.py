@@ -18,8 +18,9 @@ from django.db.models import Max, Sum
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
-from agent import budget, loop, sandbox, searching
+from agent import budget, code_index, loop, sandbox, searching
 from agent.bugfix import BugfixPlanner
+from agent.code_index import Hit
 from agent.digests import proposal_digest
 from agent.errors import BudgetSpent, Busy, Interrupted, NothingLeftToTry
 from agent.forge import ForgeRefused, Person
@@ -27,6 +28,7 @@ from agent.live import LiveLog
 from agent.models import (
     Action,
     Artifact,
+    CodeIndex,
     Fix,
     FlakyTest,
     Message,
@@ -195,6 +197,7 @@ def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
         sandbox=sandbox.engine,
         earlier=earlier,
         search=partial(_cited, task.project_id),
+        code=partial(_code, task),
         records=searching.records(_readable(task.project_id)),
         flaky=frozenset(
             FlakyTest.objects.filter(repository=task.repository).values_list("test", flat=True)
@@ -221,6 +224,14 @@ def spent_by(task: Task) -> budget.Spent:
 def _readable(project_id: UUID) -> list[UUID]:
     """Repositories whose documents may stand in a pull request of the project."""
     return list(Repository.objects.filter(project=project_id).values_list("pk", flat=True))
+
+
+def _code(task: Task, question: str, most: int) -> list[Hit] | None:
+    """What the index finds, if it is about the commit that the task began on."""
+    rows = CodeIndex.objects.filter(repository=task.repository_id, commit=task.base_sha)
+    if not rows.filter(state=CodeIndex.State.READY).exists():
+        return None
+    return code_index.search(question, [task.repository_id], most=most)
 
 
 def _cited(project_id: UUID, question: str, names: str, most: int) -> list[Cited]:

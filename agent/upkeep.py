@@ -7,10 +7,11 @@ import structlog
 from django.db.models import Max
 from django.utils import timezone
 
-from agent import searching
+from agent import code_index, searching
 from agent.digests import proposal_digest
-from agent.forge import Check, ForgeRefused
-from agent.models import Proposal, Repository, Review, Task
+from agent.errors import Busy
+from agent.forge import Check, ForgeRefused, ForgeUnavailable
+from agent.models import CodeIndex, Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from authz.change import answered, change, effect
 from authz.permissions import Permission
@@ -69,6 +70,43 @@ def index(repository_id: UUID) -> None:
         log.warning("documents not read", repository=repository.name, reason=str(refusal))
         return
     log.info("documents read", repository=repository.name, passages=found.passages)
+
+
+def moved_repositories() -> list[UUID]:
+    """Repositories of the pinned tenant whose code is not searched as it stands now.
+
+    What the code host refuses or cannot answer is left for the next time.
+    """
+    rows = Repository.objects.filter(project__grants__user__kind=User.Kind.AGENT).distinct()
+    known = dict(CodeIndex.objects.values_list("repository", "commit"))
+    given_up = dict(
+        CodeIndex.objects.filter(state=CodeIndex.State.FAILED).values_list("repository", "target")
+    )
+    moved = []
+    for repository in rows:
+        try:
+            head = code_index.head_of(repository)
+        except (ForgeRefused, ForgeUnavailable) as trouble:
+            log.info("branch not read", repository=repository.name, reason=str(trouble))
+            continue
+        if head not in {known.get(repository.pk), given_up.get(repository.pk)}:
+            moved.append(repository.pk)
+    return moved
+
+
+def read_code(repository_id: UUID) -> bool:
+    """Read on in a repository's code; says whether more is left. Safe to run twice.
+
+    What another worker reads already, or nobody may read for the project, is left alone.
+    """
+    repository = Repository.objects.get(pk=repository_id)
+    agent = User.objects.filter(kind=User.Kind.AGENT, grants__project=repository.project_id).first()
+    if agent is None:
+        return False
+    try:
+        return code_index.read_on(repository, by=agent.actor("job"))
+    except Busy:
+        return False
 
 
 def unfinished_undoing() -> list[UUID]:

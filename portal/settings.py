@@ -237,6 +237,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"queue": "evidence", "expires": 15},
     },
+    "look for pushes": {
+        "task": "agent.jobs.look_for_pushes",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "resume what nobody works on": {
         "task": "agent.jobs.resume_stalled",
         "schedule": 15.0,

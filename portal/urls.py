@@ -7,6 +7,7 @@ from portal.pages import (
     access,
     account,
     catalogue,
+    code,
     controls,
     directory,
     emergencies,
@@ -164,6 +165,7 @@ urlpatterns = [
     path("tasks/<uuid:task_id>/cancel/", tasks.cancel, name="task-cancel"),
     path("tasks/<uuid:task_id>/resume/", tasks.resume, name="task-resume"),
     path("tasks/<uuid:task_id>/undo/", tasks.undo, name="task-undo"),
+    path("code/", code.search, name="code"),
     path("proposals/", proposals.listing, name="proposals"),
     path("proposals/<uuid:proposal_id>/", proposals.detail, name="proposal"),
     path(

@@ -30,6 +30,7 @@ LOOKUPS = {
     "public.tenants_with_evidence_work(kind text)": {rls.APP},
     "public.tenants_with_log_destinations()": {rls.APP},
     "public.tenants_with_review_due()": {rls.APP},
+    "public.tenants_with_repositories()": {rls.APP},
     "public.tenant_is_here()": set(),
 }
 FIXED_PATH = ["search_path=public, pg_temp"]

@@ -130,6 +130,13 @@ def tenants_with_review_due() -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def tenants_with_repositories() -> list[UUID]:
+    """As tenants_with_work(): those that the agent works for somewhere."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id FROM public.tenants_with_repositories()")
+        return [row[0] for row in cursor.fetchall()]
+
+
 def _find(sql: str, value: str | UUID) -> Scope | None:
     # These functions are SECURITY DEFINER: the portal's role cannot read the list of tenants.
     with connection.cursor() as cursor:

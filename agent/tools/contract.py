@@ -11,6 +11,7 @@ from uuid import UUID
 from jsonschema import Draft202012Validator
 
 from agent.bugs import BugReport
+from agent.code_index import Hit
 from agent.errors import NothingLeftToTry
 from agent.forge import Forge, Person, Repository
 from agent.outputs import FILE, PATCHED, WRITTEN_TESTS
@@ -79,6 +80,8 @@ class Bench:
     search: Search = field(
         default=lambda question, names, most: ()
     )  # passages of the project's documents
+    # Pieces of the repository's code, best first; None while the commit is not in the index.
+    code: Callable[[str, int], Sequence[Hit] | None] = field(default=lambda question, most: None)
     records: Sequence[Cited] = ()  # its decision records, one row each
     cancelled: Callable[[], bool] = never
     say: Callable[[bytes], None] = unheard

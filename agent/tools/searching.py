@@ -8,6 +8,9 @@ from fnmatch import fnmatchcase
 from math import log
 from typing import Any
 
+from agent.code_index import Hit
+from agent.retrieval.code import words_of
+from agent.retrieval.passages import fused
 from agent.tools.contract import (
     Bench,
     Observation,
@@ -22,51 +25,10 @@ from agent.tools.contract import (
 from authz.permissions import Permission
 
 FILES, SNIPPETS, SYMBOLS = 20, 10, 20  # at most, in a result
+HITS = 40  # that the index is asked for
+_DEFINED = ("class", "function", "method")
 AROUND = 2  # lines before and after a hit
-_WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d+")
 _SYMBOL = re.compile(r"^[ \t]*(?:async[ \t]+)?(def|class)[ \t]+(\w+)", re.MULTILINE)
-# Words of English and of Python that stand everywhere.
-_COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "def",
-        "does",
-        "for",
-        "from",
-        "has",
-        "if",
-        "import",
-        "in",
-        "is",
-        "it",
-        "its",
-        "not",
-        "of",
-        "on",
-        "or",
-        "return",
-        "self",
-        "should",
-        "test",
-        "that",
-        "the",
-        "this",
-        "to",
-        "was",
-        "when",
-        "where",
-        "which",
-        "with",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +39,11 @@ class _File:
 
 
 def code_search(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
-    """Ranks files by the words of the query, split where names are; full text, no index."""
+    """Ranks files by the words of the query, split where names are, and by the code index.
+
+    The index knows names and meaning, but only once it has read the commit of the task; words are
+    counted in the files themselves, so there is always an answer.
+    """
     scope = arguments.get("scope", "**")
     wanted = Counter(words_of(arguments["query"]))
     files = list(_readable_files(bench, scope))
@@ -87,22 +53,35 @@ def code_search(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
     }
     scores = {file.path: _score(file, rarity) for file in files}
     ranked = sorted((f for f in files if scores[f.path]), key=lambda f: (-scores[f.path], f.path))
-    best = ranked[:FILES]
+    indexed = bench.code(arguments["query"], HITS)
+    there = {file.path: file for file in files}
+    hits = [hit for hit in indexed or () if hit.piece.path in there]
+    order = fused(
+        [list(dict.fromkeys(hit.piece.path for hit in hits)), [file.path for file in ranked]]
+    )
+    best = [there[path] for path in list(order)[:FILES]]
     result = {
-        "files": [{"path": file.path, "score": round(scores[file.path], 3)} for file in best],
-        "snippets": [_snippet(file, rarity) for file in best[:SNIPPETS]],
-        "symbols": _symbols(best, rarity)[:SYMBOLS],
+        "files": [{"path": file.path, "score": round(order[file.path], 5)} for file in best],
+        "snippets": [_found(hit) for hit in hits[: SNIPPETS // 2]]
+        + [_snippet(file, rarity) for file in best[: SNIPPETS - len(hits[: SNIPPETS // 2])]],
+        "symbols": [_symbol(hit) for hit in hits if hit.piece.kind in _DEFINED][:SYMBOLS]
+        or _symbols(best, rarity)[:SYMBOLS],
+        "searched": "text" if indexed is None else "index and text",
     }
-    said = f"{len(ranked)} of {len(files)} files have to do with it"
+    said = f"{len(order)} of {len(files)} files have to do with it"
     if best:
         said += ": " + ", ".join(file.path for file in best[:3])
     return Observation(said, result=result)
 
 
-def words_of(said: str) -> list[str]:
-    """Words in lower case; names are split: total_cents and TotalCents are two words each."""
-    found = (match.lower() for match in _WORD.findall(said))
-    return [word for word in found if len(word) > 1 and word not in _COMMON]
+def _found(hit: Hit) -> dict[str, Any]:
+    piece = hit.piece
+    return {"path": piece.path, "line": piece.line, "text": piece.text[:2_000]}
+
+
+def _symbol(hit: Hit) -> dict[str, Any]:
+    piece = hit.piece
+    return {"name": piece.name, "kind": str(piece.kind), "path": piece.path, "line": piece.line}
 
 
 def _readable_files(bench: Bench, scope: str) -> Iterator[_File]:
@@ -162,11 +141,12 @@ CODE_SEARCH = Tool(
         symbols=listed(
             gives(
                 name=text("Name."),
-                kind=text("What it is.", enum=["class", "function"]),
+                kind=text("What it is.", enum=list(_DEFINED)),
                 path=text("Path."),
                 line=whole("Line."),
             ),
-            "Functions and classes whose names have to do with it.",
+            "Functions and classes that have to do with it.",
         ),
+        searched=text("By what.", enum=["text", "index and text"]),
     ),
 )

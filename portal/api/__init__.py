@@ -13,6 +13,7 @@ from ninja.operation import Operation
 from portal.api import (
     access,
     catalogue,
+    code,
     decisions,
     directories,
     log,
@@ -89,6 +90,7 @@ answer_problems(api)
 api.add_router("/me", me.router)
 api.add_router("/access", access.router)
 api.add_router("/repositories", repositories.router)
+api.add_router("/code", code.router)
 api.add_router("/catalogue", catalogue.router)
 api.add_router("/recommendations", recommendations.router)
 api.add_router("/tasks", tasks.router)

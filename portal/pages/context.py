@@ -16,6 +16,7 @@ MENU = (
     ("recommendations", "Recommendations", "compass", Permission.TASK_VIEW),
     ("tasks", "Repairs", "bug", Permission.TASK_VIEW),
     ("proposals", "Proposals", "git-pull-request", Permission.PROPOSAL_VIEW),
+    ("code", "Code", "code", Permission.REPOSITORY_VIEW),
     ("catalogue", "Catalogue", "books", Permission.CATALOGUE_VIEW),
     ("ledger", "Audit", "shield-check", Permission.LEDGER_VIEW),
     ("people", "People", "users", Permission.MEMBER_VIEW),

@@ -245,6 +245,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET recommendations/<uuid:task_id>/weights/": Recipe(
         at={"task_id": "{run}"}, works=None, why_not="its request was never typed", bo=True
     ),
+    "GET code/": Recipe(query="q={task}&repository={repository}", bo=True, answers=FOUND_NOTHING),
     "GET tasks/": LOOK,
     "GET tasks/new/": LOOK,
     "POST tasks/new/": Recipe(BUG, answers=frozenset({422}), bo=True),  # not one of hers
@@ -406,6 +407,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/proposals/<proposal_id>/countersignature": Recipe({"digest": "{digest}"}),
     "POST api/v1/proposals/<proposal_id>/rejection": Recipe({"digest": "{digest}", "comment": "x"}),
     "POST api/v1/proposals/<proposal_id>/packs": Recipe(),
+    "GET api/v1/code": Recipe(query="q=x&repository={repository}", bo=True, answers=FOUND_NOTHING),
     "GET api/v1/tasks": LOOK,
     "POST api/v1/tasks": Recipe(BUG, bo=True),
     "GET api/v1/tasks/<task_id>": LOOK,
@@ -561,6 +563,8 @@ JOBS = {
     "agent.jobs.build_pack": Job(("{pack}",)),
     "agent.jobs.withdraw_proposal": Job(("{proposal}",)),
     "agent.jobs.index_repository": Job(("{repository}",)),
+    "agent.jobs.index_code": Job(("{repository}",)),
+    "agent.jobs.look_for_pushes": Job(None),
     "agent.jobs.sign_record": Job(("{proposal}",)),
     "agent.jobs.resume_stalled": Job(None),
     "authz.jobs.apply_retention": Job(None),

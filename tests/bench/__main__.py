@@ -53,6 +53,7 @@ def main() -> None:
             proposal = _requests(address, options.requests)
             _packs(address, proposal)
             _pages(address, proposal)
+            _code_index()
         if options.only != "directory":
             _appends()
         if options.only != "appends":
@@ -246,6 +247,12 @@ def _scim_time(address: str, token: str, method: str, path: str, body: Any) -> f
     if answer.status >= 400:
         raise SystemExit(f"{method} {path}: {answer.status} {said!r}")
     return float(answer.headers["Server-Timing"].split("dur=")[1])
+
+
+def _code_index() -> None:
+    values = {**os.environ, **embedded.environment(HOME), "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "tests.bench.code_index", "--host", "acme.localhost"]
+    subprocess.run(command, cwd=ROOT, env=values, check=True)
 
 
 def _appends() -> None:
