@@ -27,7 +27,7 @@ from agent.range_pack import write_range
 from agent.record import MOMENT, files_of, folder_of, sign_record
 from authz.change import change
 from authz.permissions import Permission
-from evidence import key_history, ledger
+from evidence import ledger
 from evidence.controls import SNAPSHOT_ACTION, Seen
 from evidence.intents import open_about
 from evidence.jobs import cosigned_note
@@ -137,7 +137,7 @@ def _write_proposal(pack: Pack, keys: FileKeys, out: BinaryIO) -> Checkpoint:
             **control_files([seen], disclosed, scope, pack),
         },
         signer=ledger.signer(keys),
-        key_terms=[term.as_json() for term in key_history.terms(checkpoint)],
+        key_terms=[term.as_json() for term in ledger.key_terms(checkpoint)],
         story=_story(proposal),
         population=[population_row(proposal)],
         earlier_sizes=heads_handed_out(checkpoint.size),

@@ -17,7 +17,7 @@ from agent.packing import (
     tool_versions,
 )
 from agent.record import MOMENT, files_of, folder_of, sign_record
-from evidence import key_history, ledger
+from evidence import ledger
 from evidence.completeness import POPULATION_ACTIONS, draw, sample_seed
 from evidence.controls import SNAPSHOT_ACTION, Seen
 from evidence.jobs import cosigned_note
@@ -100,7 +100,7 @@ def write_range(pack: Pack, keys: FileKeys, out: BinaryIO) -> Checkpoint:
             **control_files(seen, disclosed, scope, pack),
         },
         signer=ledger.signer(keys),
-        key_terms=[term.as_json() for term in key_history.terms(checkpoint)],
+        key_terms=[term.as_json() for term in ledger.key_terms(checkpoint)],
         story=_story(pack),
         population=[
             population_row(proposals[pk], reasons.get(str(pk), ""))

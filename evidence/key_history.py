@@ -4,10 +4,6 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
-from evidence import ledger
-from evidence.models import Checkpoint, Entry, LogKey
-from evidence.signing import KeyFault, VerifierKey
-
 
 @dataclass(frozen=True, slots=True)
 class Handover:
@@ -48,37 +44,3 @@ class Term:
                 "consistency": [b64encode(sibling).decode() for sibling in given.consistency],
             },
         }
-
-
-def terms(head: Checkpoint) -> list[Term]:
-    """Every key that signed for an entry below `head`, oldest first.
-
-    Raises KeyFault when an entry, head or key is missing that should be on record.
-    """
-    found = [
-        Term(key.vkey, key.valid_from, _handover(key, head) if key.valid_from else None)
-        for key in LogKey.objects.filter(valid_from__lt=head.size).order_by("valid_from")
-    ]
-    if not found or found[0].handover:
-        raise KeyFault("no key is on record for the beginning of this log")
-    return found
-
-
-def _handover(key: LogKey, head: Checkpoint) -> Handover:
-    made = VerifierKey.parse(key.vkey)
-    last = Checkpoint.objects.filter(size=key.valid_from).first()
-    entry = Entry.objects.filter(
-        object_type="logkey",
-        object_id=key.vkey.removeprefix(f"{made.name}+"),
-        outcome="ok",
-        index__lt=key.valid_from,
-    ).first()
-    if last is None or entry is None:
-        raise KeyFault(f"nothing on record announces key {made.key_id}")
-    return Handover(
-        entry.index,
-        bytes(entry.leaf),
-        last.note,
-        tuple(ledger.proof(entry, last)),
-        tuple(ledger.consistency(last.size, head)),
-    )

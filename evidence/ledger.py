@@ -14,10 +14,11 @@ from uuid6 import uuid7
 
 from evidence import intents, notes, subtrees
 from evidence.intents import Intent
+from evidence.key_history import Handover, Term
 from evidence.leaf import build_leaf, commitment, payload_bytes
 from evidence.merkle import Frontier, consistency_path, inclusion_path
 from evidence.models import Checkpoint, Entry, LogHead, LogKey
-from evidence.signing import KeyExists, KeyFault, Keys, Signer
+from evidence.signing import KeyExists, KeyFault, Keys, Signer, VerifierKey
 from tenants.actor import Actor
 from tenants.scope import Scope, current
 from tenants.trace import current_trace
@@ -238,6 +239,40 @@ def hand_over(keys: Keys, made: Signer) -> LogKey:
             origin=made.name, vkey=made.vkey, valid_from=last.size
         )
         return on_record
+
+
+def key_terms(head: Checkpoint) -> list[Term]:
+    """Every key that signed for an entry below `head`, oldest first.
+
+    Raises KeyFault when an entry, head or key is missing that should be on record.
+    """
+    found = [
+        Term(key.vkey, key.valid_from, _handover(key, head) if key.valid_from else None)
+        for key in LogKey.objects.filter(valid_from__lt=head.size).order_by("valid_from")
+    ]
+    if not found or found[0].handover:
+        raise KeyFault("no key is on record for the beginning of this log")
+    return found
+
+
+def _handover(key: LogKey, head: Checkpoint) -> Handover:
+    made = VerifierKey.parse(key.vkey)
+    last = Checkpoint.objects.filter(size=key.valid_from).first()
+    entry = Entry.objects.filter(
+        object_type="logkey",
+        object_id=key.vkey.removeprefix(f"{made.name}+"),
+        outcome="ok",
+        index__lt=key.valid_from,
+    ).first()
+    if last is None or entry is None:
+        raise KeyFault(f"nothing on record announces key {made.key_id}")
+    return Handover(
+        entry.index,
+        bytes(entry.leaf),
+        last.note,
+        tuple(proof(entry, last)),
+        tuple(consistency(last.size, head)),
+    )
 
 
 def still_signs(signer: Signer) -> None:
