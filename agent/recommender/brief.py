@@ -107,7 +107,10 @@ EVERYDAY = frozenset(
         cedar buck conductor windmill concourse drone tilt garden pants mise task lit remix astro
         ember backbone unleash flipt segment sonic lambda functions files actions pipelines queue
         tables search storage batch pulse tempo vector beats buffer notion linear sealed dagger
-        server application cloud platform mercury flow camel hub core
+        server application cloud platform mercury flow camel hub core black atlas exposed
+        foundation contour caddy kong goose claude stitch bootstrap relay clippy dapper ecto sequel
+        emotion recoil standard quay pulp glue mantine apex carbon haystack distribution cue ent
+        sass thrift gerrit diesel peewee prettier swr knex alpine consul tyk calico flannel
         """,
     )
 )

@@ -68,7 +68,7 @@ def with_named_options(
     read = []
     taken: set[str] = set()
     for name in names:
-        found = _whole(name, catalogue)
+        found = _in_layer(_whole(name, catalogue), layer, catalogue)
         if found is not None and found.id not in taken:
             option = NamedOption(name, found.id, KNOWN, f"{found.name} is in the catalogue.")
             gaps = {
@@ -106,7 +106,8 @@ def layer_of(slug: str, names: Iterable[str], catalogue: Catalogue) -> Layer:
     When nothing says, a layer of its own without capabilities, with the usual criteria.
     """
     votes = dict.fromkeys((layer.id for layer in catalogue.layers), 0.0)
-    for name in names:
+    given = list(names)
+    for name in given:
         parts = _parts(name, catalogue)
         found = _whole(name, catalogue) or next(iter(parts), None)
         if found is not None and found.kind == "platform" and _unread(name, parts):
@@ -121,10 +122,15 @@ def layer_of(slug: str, names: Iterable[str], catalogue: Catalogue) -> Layer:
             return layer
         own = {plain(word) for word in re.split(r"[^a-zA-Z0-9]+", f"{layer.id} {layer.title}")}
         votes[layer.id] += 0.75 * len(words & own) / max(1, len(words))
-    if slug in SAID_OTHERWISE:
-        for layer_id in SAID_OTHERWISE[slug]:
-            if layer_id in votes:
-                votes[layer_id] += 0.75
+    for layer_id in SAID_OTHERWISE.get(slug, ()):
+        if layer_id in votes:
+            # What people call the layer decides, once one of the options can fill it.
+            fills = any(
+                (found := _in_layer(_whole(name, catalogue), catalogue.layer(layer_id), catalogue))
+                and layer_id in found.layers
+                for name in given
+            )
+            votes[layer_id] += 0.75 + (0.5 * len(given) if fills else 0.0)
     best = max(votes, key=lambda layer_id: votes[layer_id])
     if not votes[best]:
         return dataclasses.replace(
@@ -152,7 +158,7 @@ SAID_OTHERWISE = {
     "backend": ("web-api",),
     "web framework": ("web-api",),
     "database": ("relational-data",),
-    "orm": ("relational-data",),
+    "orm": ("data-access",),
     "messaging": ("cache-queue",),
     "message-broker": ("cache-queue",),
     "event-streaming": ("cache-queue",),
@@ -176,9 +182,62 @@ SAID_OTHERWISE = {
     "job-queue": ("cache-queue",),
     "container-platform": ("compute-platform",),
     "container-orchestration": ("compute-platform",),
-    "container-registry": ("compute-platform",),
-    "service-mesh": ("compute-platform",),
-    "ingress": ("compute-platform",),
+    "container-registry": ("artifact-registry",),
+    "image-registry": ("artifact-registry",),
+    "package-registry": ("artifact-registry",),
+    "artifact-repository": ("artifact-registry",),
+    "mesh": ("service-mesh",),
+    "ingress": ("api-gateway",),
+    "ingress-controller": ("api-gateway",),
+    "reverse-proxy": ("api-gateway",),
+    "load-balancer": ("api-gateway",),
+    "gateway": ("api-gateway",),
+    "networking": ("cluster-network", "api-gateway", "service-mesh"),
+    "cni": ("cluster-network",),
+    "network-policy": ("cluster-network",),
+    "cdn": ("edge-delivery",),
+    "dns": ("edge-delivery",),
+    "certificates": ("edge-delivery",),
+    "tls": ("edge-delivery",),
+    "waf": ("edge-delivery",),
+    "base-image": ("base-image",),
+    "container-image": ("base-image",),
+    "migrations": ("schema-migration",),
+    "database-migrations": ("schema-migration",),
+    "data-access": ("data-access",),
+    "persistence": ("data-access", "relational-data"),
+    "api-protocol": ("api-style",),
+    "api-design": ("api-style",),
+    "protocol": ("api-style", "data-format"),
+    "serialization": ("data-format",),
+    "serialisation": ("data-format",),
+    "config-format": ("data-format",),
+    "linting": ("code-quality",),
+    "linter": ("code-quality",),
+    "code-style": ("code-quality",),
+    "formatter": ("code-quality",),
+    "design-system": ("ui-components",),
+    "css": ("ui-components",),
+    "styling": ("ui-components",),
+    "component-library": ("ui-components",),
+    "ui-library": ("ui-components",),
+    "state-management": ("client-state",),
+    "etl": ("data-pipeline",),
+    "data-processing": ("data-pipeline",),
+    "stream-processing": ("data-pipeline", "cache-queue"),
+    "data-warehouse": ("document-data", "data-pipeline"),
+    "architecture": ("architecture-style",),
+    "repository-structure": ("source-hosting",),
+    "repo-structure": ("source-hosting",),
+    "branching": ("source-hosting",),
+    "version-control": ("source-hosting",),
+    "source-control": ("source-hosting",),
+    "llm": ("language-models",),
+    "llm-provider": ("language-models",),
+    "agent-framework": ("language-models", "orchestration"),
+    "package-manager": ("build-tool",),
+    "testing": ("test-tool",),
+    "test-framework": ("test-tool",),
     "kubernetes": ("compute-platform",),
     "hosting": ("hosting", "compute-platform"),
     "security-scanning": ("code-scanning", "dependency-scanning"),
@@ -225,6 +284,17 @@ def _whole(name: str, catalogue: Catalogue) -> Technology | None:
             continue
         return catalogue.technologies.get(match.technology)
     return _exact(name, catalogue)
+
+
+def _in_layer(found: Technology | None, layer: Layer, catalogue: Catalogue) -> Technology | None:
+    """What a name stands for in this layer: one brand may have another product in each."""
+    if found is None or layer.id in found.layers:
+        return found
+    own = plain(found.name)
+    for other in catalogue.technologies.values():
+        if layer.id in other.layers and plain(re.sub(r"\(.*\)", "", other.name)) == own:
+            return other
+    return found
 
 
 def _parts(name: str, catalogue: Catalogue) -> list[Technology]:

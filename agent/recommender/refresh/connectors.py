@@ -120,15 +120,29 @@ def _cncf(
 def _pypi(
     origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
 ) -> Reading:
-    facts, canary = packages.read_pypi(known_as, catalogue.licence_classes)
-    return Reading("pypi", "Python package index", today, today, canary, facts)
+    told = packages.read_pypi(
+        known_as, catalogue.licence_classes, newest=_newest(known_as, catalogue)
+    )
+    return _of_registry("pypi", "Python package index", told, today)
 
 
 def _npm(
     origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
 ) -> Reading:
-    facts, canary = packages.read_npm(known_as, catalogue.licence_classes, today)
-    return Reading("npm", "npm registry", today, today, canary, facts)
+    told = packages.read_npm(
+        known_as, catalogue.licence_classes, today, newest=_newest(known_as, catalogue)
+    )
+    return _of_registry("npm", "npm registry", told, today)
+
+
+def _newest(known_as: Mapping[str, str], catalogue: Catalogue) -> dict[str, str]:
+    """The version of each technology that the catalogue knows as its newest."""
+    found = {name: catalogue.facts.get(f"{name}.latest_version") for name in known_as}
+    return {name: str(fact.value) for name, fact in found.items() if fact and fact.value}
+
+
+def _of_registry(source: str, where: str, told: packages.Answers, today: dt.date) -> Reading:
+    return Reading(source, where, today, today, told.canary, told.facts, unanswered=told.unanswered)
 
 
 def _osv(

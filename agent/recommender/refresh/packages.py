@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
+
+from packaging.version import InvalidVersion, Version
 
 from agent.recommender.refresh.origin import Unreachable, client
 from agent.recommender.refresh.reading import Facts, whole_date
 
 Asked = Callable[[str], dict[str, Any]]
+IN_ORDER = 0.8  # share of releases that follow their numbers; maintenance releases do not
+LEFT_BEHIND = dt.timedelta(days=365)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _PIP = (
     *("pip", "install", "--dry-run", "--ignore-installed", "--no-deps"),
-    # For a new Python, else pip stops at what its own can run; the target is never made.
+    # Wheels of a new Python; nothing is built, and the target is never made.
     *("--only-binary", ":all:", "--python-version", "3.14", "--target", "unused"),
+    # pip install holds a release against the Python that pip itself runs on, whatever Python it
+    # was told to look for, and steps back until one fits.
+    "--ignore-requires-python",
     *("--quiet", "--disable-pip-version-check", "--report", "-"),
 )
+# "BSD License" is left out: it does not say which of them.
 _TROVE = {
     "License :: OSI Approved :: MIT License": "MIT",
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
-    "License :: OSI Approved :: BSD License": "BSD-3-Clause",
     "License :: OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "License :: OSI Approved :: ISC License (ISCL)": "ISC",
     "License :: OSI Approved :: Python Software Foundation License": "PSF-2.0",
@@ -35,24 +46,46 @@ def pip_report(package: str) -> dict[str, Any]:
 
 def npm_view(package: str) -> dict[str, Any]:
     """What npm knows about a package and its newest release."""
-    shown = client(["npm", "view", package, "--json", "name", "version", "license", "time"])
+    asked = ("name", "version", "license", "time", "dependencies")
+    shown = client(["npm", "view", package, "--json", *asked])
     return shown if isinstance(shown, dict) else shown[-1]
 
 
-def read_pypi(
-    known_as: Mapping[str, str], classes: Iterable[str], asked: Asked = pip_report
-) -> tuple[Facts, str]:
-    """Facts and the canary. classes: SPDX ids that the catalogue knows; others are left out.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a registry told. unanswered: technology id to why nothing is believed about it."""
 
-    known_as: technology id to package. Raises Unreachable when pip cannot tell about itself.
+    facts: Facts
+    canary: str
+    unanswered: dict[str, str]
+
+
+def read_pypi(
+    known_as: Mapping[str, str],
+    classes: Iterable[str],
+    asked: Asked = pip_report,
+    newest: Mapping[str, str] = _NOTHING,
+) -> Answers:
+    """Facts of the newest releases. classes: SPDX ids the catalogue knows; others are left out.
+
+    known_as: technology id to package; newest: technology id to the version known so far. Raises
+    Unreachable when pip cannot tell about itself.
     """
     canary = asked("pip")
     if canary.get("name") != "pip" or not canary.get("version"):
         raise Unreachable("the Python package index does not know pip")
     listed = set(classes)
     facts: Facts = {}
+    unanswered: dict[str, str] = {}
     for technology, package in known_as.items():
-        metadata = asked(package)
+        try:
+            metadata = asked(package)
+        except Unreachable as problem:
+            unanswered[technology] = str(problem)
+            continue
+        if older := _step_back(metadata["version"], newest.get(technology)):
+            unanswered[technology] = older
+            continue
         found: dict[str, Any] = {"latest_version": metadata["version"]}
         if licence := _python_licence(metadata, listed):
             found["license"] = licence
@@ -62,34 +95,107 @@ def read_pypi(
             "extra ==" not in one for one in metadata.get("requires_dist", ())
         )
         facts[technology] = _located(found, f"metadata of {package} {metadata['version']}")
-    return facts, f"the index knows pip {canary['version']}"
+    return Answers(facts, f"the index knows pip {canary['version']}", unanswered)
 
 
 def read_npm(
-    known_as: Mapping[str, str], classes: Iterable[str], today: dt.date, asked: Asked = npm_view
-) -> tuple[Facts, str]:
-    """Facts and the canary, as read_pypi() does. Raises Unreachable when npm is not known."""
+    known_as: Mapping[str, str],
+    classes: Iterable[str],
+    today: dt.date,
+    asked: Asked = npm_view,
+    newest: Mapping[str, str] = _NOTHING,
+) -> Answers:
+    """Facts as read_pypi() reads them. Raises Unreachable when npm does not know itself."""
     canary = asked("npm")
     if canary.get("name") != "npm" or not canary.get("version"):
         raise Unreachable("the npm registry does not know npm")
     listed = set(classes)
     facts: Facts = {}
+    unanswered: dict[str, str] = {}
     for technology, package in known_as.items():
-        shown = asked(package)
+        try:
+            shown = asked(package)
+        except Unreachable as problem:
+            unanswered[technology] = str(problem)
+            continue
         version, times = shown["version"], shown.get("time", {})
-        found: dict[str, Any] = {"latest_version": version}
+        doubt = _step_back(version, newest.get(technology)) or _left_behind(version, times)
+        if doubt:
+            unanswered[technology] = doubt
+            continue
+        found: dict[str, Any] = {
+            "latest_version": version,
+            "direct_runtime_dependencies": len(shown.get("dependencies", ())),
+        }
         if shown.get("license") in listed:
             found["license"] = shown["license"]
-        if released := whole_date(times.get(version)):
+        finals = _finals(times)
+        if (released := finals.get(version)) and _are_of_publication(finals):
             found["latest_release_date"] = released.isoformat()
             year_ago = today - dt.timedelta(days=365)
-            found["final_releases_last_12_months"] = sum(
-                "-" not in name and (day := whole_date(when)) is not None and day > year_ago
-                for name, when in times.items()
-                if name not in ("created", "modified")
-            )
+            found["final_releases_last_12_months"] = sum(day > year_ago for day in finals.values())
         facts[technology] = _located(found, f"metadata of {package} {version}")
-    return facts, f"the registry knows npm {canary['version']}"
+    return Answers(facts, f"the registry knows npm {canary['version']}", unanswered)
+
+
+def _step_back(found: str, known: str | None) -> str:
+    """Why a version that is older than the one known so far is not believed; "" when it is not.
+
+    A client that resolves for the wrong platform, a mirror that lags, a release taken back: a
+    person has to look, so nothing about the package is learnt.
+    """
+    if known is None:
+        return ""
+    try:
+        if Version(found) >= Version(known):
+            return ""
+    except InvalidVersion:
+        return ""
+    return f"offers {found}, which is older than {known}, known so far"
+
+
+def _left_behind(latest: str, times: Mapping[str, str]) -> str:
+    """Why a newest release is not believed when others came out long after it; "" when it is.
+
+    A number that was published by mistake (1000.0.0) sorts above every release after it.
+    """
+    released, finals = whole_date(times.get(latest)), _finals(times)
+    if released is None or not _are_of_publication(finals):
+        return ""
+    later = max(finals, key=lambda name: finals[name])
+    if finals[later] - released <= LEFT_BEHIND:
+        return ""
+    return f"offers {latest} of {released}, although {later} came out on {finals[later]}"
+
+
+def _finals(times: Mapping[str, str]) -> dict[str, dt.date]:
+    """Final releases with the day each was published, as npm tells it."""
+    return {
+        name: day
+        for name, when in times.items()
+        if name not in ("created", "modified") and "-" not in name and (day := whole_date(when))
+    }
+
+
+def _are_of_publication(finals: Mapping[str, dt.date]) -> bool:
+    """Whether the days can be those of publication: within one major line they follow the numbers.
+
+    A mirror may tell the day on which it copied a release instead; that says nothing about the
+    project.
+    """
+    lines: dict[int, list[tuple[Version, dt.date]]] = {}
+    for name, day in finals.items():
+        try:
+            version = Version(name)
+        except InvalidVersion:
+            continue
+        lines.setdefault(version.major, []).append((version, day))
+    steps = [
+        earlier[1] <= later[1]
+        for line in lines.values()
+        for earlier, later in pairwise(sorted(line))
+    ]
+    return sum(steps) >= IN_ORDER * len(steps)
 
 
 def _located(found: Mapping[str, Any], locator: str) -> dict[str, Any]:

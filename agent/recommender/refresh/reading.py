@@ -11,6 +11,14 @@ from typing import Any
 
 # Technology id to attribute to a value, or to {value, locator, as_of, note, versions}.
 Facts = dict[str, dict[str, Any]]
+# What still stands, with its own day, as long as no newer release is told.
+OF_A_RELEASE = (
+    "latest_release_date",
+    "license",
+    "requires_python",
+    "direct_runtime_dependencies",
+    "final_releases_last_12_months",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,8 @@ class Reading:
 
     as_of: the day the source's content is from. locator: what was read, with its revision.
     canary: what proved that the source answers. cycles: technology id to release lines, newest
-    first, each [name, released, ends or None, latest version, long-term].
+    first, each [name, released, ends or None, latest version, long-term]. unanswered: technology
+    id to why the source was not believed about it.
     """
 
     source: str
@@ -29,21 +38,28 @@ class Reading:
     canary: str
     facts: Facts
     cycles: dict[str, list[list[Any]]] = field(default_factory=dict)
+    unanswered: dict[str, str] = field(default_factory=dict)
 
     def document(
         self, before: Mapping[str, Any] | None = None, only: Set[str] = frozenset()
     ) -> dict[str, Any]:
         """As the catalogue reads it from facts/<connector>.yaml.
 
-        only: technologies that were asked about, when not all were; what `before` says of the
-        others stays, with the day it was read.
+        only: technologies that were asked about, when not all were. What `before` says of the
+        others, and of those that got no answer, stays with the day it was read; so does what is
+        true of a release that is still the newest and was not told again.
         """
         facts, cycles = dict(self.facts), dict(self.cycles)
-        if before is not None and only:
+        if before is not None:
             about = {"locator": before["locator"], "as_of": before["as_of"]}
             for technology, old in before["facts"].items():
-                if technology not in only:
-                    facts[technology] = {name: _dated(value, about) for name, value in old.items()}
+                dated = {name: _dated(value, about) for name, value in old.items()}
+                if technology in self.unanswered or (only and technology not in only):
+                    facts[technology] = dated
+                elif technology in facts and _same_release(facts[technology], dated):
+                    of_release = {key: dated[key] for key in OF_A_RELEASE if key in dated}
+                    facts[technology] = of_release | facts[technology]
+        if before is not None and only:
             kept = before.get("cycles", {}).items()
             cycles |= {technology: rows for technology, rows in kept if technology not in only}
         said: dict[str, Any] = {
@@ -57,6 +73,11 @@ class Reading:
         if cycles:
             said["cycles"] = {technology: cycles[technology] for technology in sorted(cycles)}
         return said
+
+
+def _same_release(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    here, there = (facts.get("latest_version") for facts in (new, old))
+    return here is not None and there is not None and here["value"] == there["value"]
 
 
 def _dated(value: Any, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class Command(BaseCommand):
         )
         after = reading.build(files, reading.Own(snapshots={connector.name: document}))
         self._show(compare(before, after))
+        for technology, why in sorted(found.unanswered.items()):
+            self.stdout.write(f"not believed {technology}: {why}; what is known keeps its age")
         self.stdout.write(f"canary: {found.canary}")
         if options["host"]:
             self._put_to(options["host"], connector.name, found)

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ import yaml
 
 from agent.recommender import reading
 from agent.recommender.refresh import CONNECTORS, Origin, Unreachable, compare, packages, read
-from agent.recommender.refresh.reading import written
+from agent.recommender.refresh.reading import Reading, written
 
 TODAY = dt.date(2026, 11, 23)
 VALKEY = """---
@@ -235,15 +237,15 @@ def test_what_pip_reports_becomes_facts():
         },
     }
 
-    facts, canary = packages.read_pypi({"django": "django"}, ["BSD-3-Clause"], said.__getitem__)
+    told = packages.read_pypi({"django": "django"}, ["BSD-3-Clause"], said.__getitem__)
 
-    assert {name: fact["value"] for name, fact in facts["django"].items()} == {
+    assert {name: fact["value"] for name, fact in told.facts["django"].items()} == {
         "latest_version": "6.1.3",
         "license": "BSD-3-Clause",
         "requires_python": ">=3.12",
         "direct_runtime_dependencies": 2,
     }
-    assert "26.3" in canary
+    assert "26.3" in told.canary
     with pytest.raises(Unreachable):
         packages.read_pypi({}, [], lambda _: {})
 
@@ -254,6 +256,7 @@ def test_what_npm_shows_becomes_facts():
         "vue": {
             "version": "3.6.1",
             "license": "MIT",
+            "dependencies": {"@vue/shared": "3.6.1"},
             "time": {
                 "created": "2013-12-07T00:00:00Z",
                 "3.6.0": "2026-03-01T00:00:00Z",
@@ -264,12 +267,114 @@ def test_what_npm_shows_becomes_facts():
         },
     }
 
-    facts, _ = packages.read_npm({"vue": "vue"}, ["MIT"], TODAY, said.__getitem__)
+    vue = packages.read_npm({"vue": "vue"}, ["MIT"], TODAY, said.__getitem__).facts["vue"]
 
-    assert facts["vue"]["latest_release_date"]["value"] == "2026-11-20"
-    assert facts["vue"]["final_releases_last_12_months"]["value"] == 2
+    assert vue["latest_release_date"]["value"] == "2026-11-20"
+    assert vue["final_releases_last_12_months"]["value"] == 2
+    assert vue["direct_runtime_dependencies"]["value"] == 1
     with pytest.raises(Unreachable):
         packages.read_npm({}, [], TODAY, lambda _: {"name": "npm"})
+
+
+PIP_ON_AN_OLD_PYTHON = """#!{python}
+import json, sys
+# As pip 23.2 on Python 3.11 answers: --python-version chooses the wheels, and yet the release is
+# held against the Python that pip runs on, unless it is told not to.
+version, requires = ("6.1.3", ">=3.12") if "--ignore-requires-python" in sys.argv else (
+    "5.2.19", ">=3.10")
+name = sys.argv[-1]
+if name == "broken":
+    sys.exit("ERROR: No matching distribution found for broken")
+metadata = {{"name": name, "version": version, "requires_python": requires,
+            "classifier": ["License :: OSI Approved :: BSD License"]}}
+print(json.dumps({{"install": [{{"metadata": metadata}}]}}))
+"""
+
+
+def test_the_newest_release_is_told_whatever_python_pip_runs_on(tmp_path, monkeypatch):
+    client = tmp_path / "pip"
+    client.write_text(PIP_ON_AN_OLD_PYTHON.format(python=sys.executable))
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    told = packages.read_pypi({"django": "django", "flask": "broken"}, ["BSD-3-Clause"])
+
+    assert told.facts["django"]["latest_version"]["value"] == "6.1.3"
+    # "BSD License" does not say which one, so no licence is claimed.
+    assert "license" not in told.facts["django"]
+    assert "No matching distribution" in told.unanswered["flask"]
+
+
+@pytest.mark.parametrize("known", ["6.1.3", "6.1.3rc1", "not a version"])
+def test_an_older_release_than_the_one_known_is_not_believed(known):
+    said = {"pip": {"name": "pip", "version": "26.3"}, "django": {"version": "5.2.19"}}
+
+    told = packages.read_pypi({"django": "django"}, [], said.__getitem__, {"django": known})
+
+    assert ("django" in told.unanswered) == (known != "not a version")
+    assert ("django" in told.facts) == (known == "not a version")
+
+
+def test_a_number_published_by_mistake_is_not_the_newest_release():
+    said = {
+        "npm": {"name": "npm", "version": "12"},
+        "react-native": {
+            "version": "1000.0.0",
+            "time": {
+                "created": "2015-03-01T00:00:00Z",
+                "1000.0.0": "2024-12-13T00:00:00Z",
+                "0.88.1": "2026-10-27T14:43:35Z",
+                "0.89.0-rc.0": "2026-11-04T11:05:06Z",
+            },
+        },
+    }
+
+    told = packages.read_npm({"react-native": "react-native"}, [], TODAY, said.__getitem__)
+
+    assert told.facts == {}
+    assert "0.88.1 came out on 2026-10-27" in told.unanswered["react-native"]
+
+
+def test_days_on_which_a_mirror_copied_releases_are_not_days_of_publication():
+    said = {
+        "npm": {"name": "npm", "version": "12"},
+        "recoil": {
+            "version": "0.7.7",
+            "time": {"0.7.7": "2024-12-07", "0.7.0": "2026-01-03", "0.1.0": "2026-08-17"},
+        },
+    }
+
+    told = packages.read_npm({"recoil": "recoil"}, [], TODAY, said.__getitem__)
+
+    assert told.facts["recoil"]["latest_version"]["value"] == "0.7.7"
+    assert set(told.facts["recoil"]) == {"latest_version", "direct_runtime_dependencies"}
+
+
+def test_what_got_no_answer_keeps_its_facts_and_their_day():
+    def reading_of(facts, day, **more):
+        return Reading("pypi", "index", day, day, "canary", facts, **more)
+
+    first = reading_of(
+        {
+            "django": {"latest_version": {"value": "6.1"}, "latest_release_date": {"value": "d"}},
+            "flask": {"latest_version": {"value": "3.1"}, "license": {"value": "MIT"}},
+            "celery": {"latest_version": {"value": "5.5"}, "license": {"value": "MIT"}},
+        },
+        TODAY,
+    ).document()
+    later = TODAY + dt.timedelta(days=9)
+    anew = {
+        "flask": {"latest_version": {"value": "3.1"}},
+        "celery": {"latest_version": {"value": "5.6"}},
+    }
+
+    facts = reading_of(anew, later, unanswered={"django": "gone"}).document(before=first)["facts"]
+
+    assert facts["django"]["latest_version"]["as_of"] == TODAY
+    # The same release still has the licence it was told to have; a newer one may have another.
+    assert facts["flask"]["license"]["as_of"] == TODAY
+    assert "as_of" not in facts["flask"]["latest_version"]
+    assert "license" not in facts["celery"]
 
 
 def test_a_written_snapshot_reads_back_the_same(catalogue, checkout):
