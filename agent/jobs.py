@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from agent import dossier, queue, record, runner, upkeep
+from agent import dossier, log_check, queue, record, runner, upkeep
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from agent.sandbox import SandboxUnavailable
@@ -106,6 +106,12 @@ def sign_record(proposal_id: str) -> None:
     if settings.KEYS_DIR is None:
         raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
     record.sign_record(UUID(proposal_id), FileKeys(settings.KEYS_DIR))
+
+
+@shared_task
+def check_log(check_id: str) -> None:
+    """Recount the whole log, because somebody asked for it. Not tried again: they can ask anew."""
+    log_check.run_check(UUID(check_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

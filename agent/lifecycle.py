@@ -23,13 +23,13 @@ from agent.models import (
     Review,
     Task,
 )
+from agent.own_frameworks import known
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
 from authz.change import change
 from authz.errors import BadRequest
 from authz.people import AsTenant
 from authz.permissions import Permission
-from evidence.controls import frameworks
 from evidence.models import Pack
 from tenants.actor import Actor
 from tenants.models import Project, User
@@ -342,7 +342,7 @@ def order_pack(order: PackOrder, *, by: Actor) -> Pack:
         object_type, object_id = "repository", str(order.repository.pk)
         title = f"Repository {order.repository.name}"
     elif order.framework:
-        title = f"Evidence for {frameworks()[order.framework].title}"
+        title = f"Evidence for {known().frameworks[order.framework].title}"
     if order.period_from or order.period_to:
         days = [f"{day:%Y-%m-%d}" if day else "" for day in (order.period_from, order.period_to)]
         title += f", {days[0] or 'the beginning'} to {days[1] or 'now'}"
@@ -383,8 +383,8 @@ def _problems(order: PackOrder) -> dict[str, str]:
         problems["repository"] = "is needed for a pack about a repository, and only there"
     if (order.kind == Pack.Kind.FRAMEWORK) != bool(order.framework):
         problems["framework"] = "is needed for a pack about a framework, and only there"
-    elif order.framework and order.framework not in frameworks():
-        problems["framework"] = f"is unknown; choose one of {', '.join(frameworks())}"
+    elif order.framework and order.framework not in known().frameworks:
+        problems["framework"] = f"is unknown; choose one of {', '.join(known().frameworks)}"
     if order.period_from and order.period_to and order.period_from >= order.period_to:
         problems["to"] = "is not after the beginning; give a later day"
     if bool(order.nonce) != bool(order.sample_size):

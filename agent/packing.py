@@ -1,25 +1,31 @@
 """What goes into every evidence pack: disclosed entries, decisions, coverage, the configuration."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC
 from importlib.metadata import version
 from typing import Any
 
 from django.db.models import Count
 
+from agent.control_documents import facts_in_force
 from agent.models import Proposal, Review
+from agent.own_frameworks import known
+from agent.places import artifact_store
 from agent.record import folder_of
 from authz.models import Grant, PolicyVersion
 from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST
 from evidence import ledger
-from evidence.controls import SNAPSHOT_ACTION, Seen, coverage, frameworks, rules_digest
+from evidence.controls import SNAPSHOT_ACTION, Document, Seen, coverage
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload, SignedRecord
 from evidence.oscal import assessment_results, attestations
 from evidence.pack import PackEntry, PackFault, Scope
 from evidence.signing import FileKeys
 from tenants.models import IdentityProvider
+from tenants.scope import current_tenant_id
 
 TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
+DOCUMENTS, DOCUMENT_FILES = "controls/documents.json", "controls/documents/files"
 HEADS_COMPARED = 20  # earlier packs from whose heads a proof leads to a new one
 
 
@@ -66,6 +72,7 @@ def configuration() -> dict[str, Any]:
         "people": {"by_role": dict(held.order_by("role"))},
         "policies": {"active": active.digest if active else ""},
         "sign_in": {"providers_on": providers.count()},
+        "documents": facts_in_force(),
     }
 
 
@@ -131,20 +138,65 @@ def population_row(proposal: Proposal, excluded: str = "") -> dict[str, Any]:
 def control_files(
     seen: Sequence[Seen], entries: Iterable[PackEntry], scope: Scope, pack: Pack
 ) -> dict[str, bytes]:
-    """What the pack shows for which controls, for people and for two kinds of tools."""
+    """What the pack shows for which controls, for people and for two kinds of tools.
+
+    A pack about more than one proposal also holds the documents that people added, as they stood
+    when the snapshot of its configuration was taken.
+    """
     only = [pack.framework] if pack.framework else []
-    rows = coverage(seen, _snapshot(entries, pack), only=only)
-    known = list(frameworks().values())
+    entries = list(entries)
+    snapshot = _snapshot(entries, pack)
+    told: list[dict[str, Any]] = []
+    if snapshot and scope.coverage == "range":
+        told = _documents(snapshot[1], scope, pack.framework)
+    inside = {entry.index for entry in entries}
+    judged_by = known()
+    documents = [_as_evidence(row, inside) for row in told]
+    rows = coverage(seen, snapshot, only=only, known=judged_by, documents=documents)
+    listed = list(judged_by.frameworks.values())
     name = f"{scope.tenant_id}/{pack.pk}"
-    return {
-        "controls/coverage.json": as_json({"controls": rows, "rules_sha256": rules_digest()}),
+    files = {
+        "controls/coverage.json": as_json({"controls": rows, "rules_sha256": judged_by.digest}),
         "controls/oscal-assessment-results.json": assessment_results(
-            rows, known, pack=name, title=pack.title, at=scope.created_at
+            rows, listed, pack=name, title=pack.title, at=scope.created_at
         ),
         "controls/cdxa.cdx.json": attestations(
-            rows, known, pack=name, tenant=scope.tenant_name, at=scope.created_at
+            rows, listed, pack=name, tenant=scope.tenant_name, at=scope.created_at
         ),
     }
+    if snapshot and told:
+        store, tenant_id = artifact_store(), current_tenant_id()
+        files[DOCUMENTS] = as_json({"snapshot": snapshot[0], "documents": told})
+        files |= {
+            row["path"]: store.get(tenant_id, row["sha256"], size=row["size"]) for row in told
+        }
+    return files
+
+
+def _documents(
+    configuration: Mapping[str, Any], scope: Scope, framework: str
+) -> list[dict[str, Any]]:
+    """The documents of a snapshot that count for the pack, each with the path of its file."""
+    day = f"{scope.created_at.astimezone(UTC):%Y-%m-%d}"
+    return [
+        {**row, "path": f"{DOCUMENT_FILES}/{row['id']}/{row['filename']}"}
+        for row in configuration.get("documents", ())
+        if row["valid_until"] >= day
+        and (not framework or any(one.startswith(f"{framework}:") for one in row["controls"]))
+    ]
+
+
+def _as_evidence(row: Mapping[str, Any], inside: Collection[int]) -> Document:
+    return Document(
+        row["title"],
+        row["owner"],
+        row["valid_until"],
+        tuple(row["controls"]),
+        (
+            {"file": row["path"]},
+            *({"entry": index} for index in row["entries"] if index in inside),
+        ),
+    )
 
 
 def heads_handed_out(size: int, limit: int = HEADS_COMPARED) -> list[int]:

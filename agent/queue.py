@@ -54,6 +54,11 @@ def build_pack(pack_id: UUID) -> None:
     _send("build_pack", pack_id)
 
 
+def check_log(check_id: UUID) -> None:
+    """Have the whole log recounted."""
+    _send("check_log", check_id)
+
+
 def _send(job: str, subject: UUID) -> None:
     _queued(f"agent.jobs.{job}", [str(subject)])
 

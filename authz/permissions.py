@@ -26,6 +26,10 @@ class Permission(StrEnum):
     CATALOGUE_REFRESH = "catalogue.refresh"  # put what a source says anew to the others
     CATALOGUE_APPROVE = "catalogue.approve"  # let it into the tenant's catalogue, or not
     LEDGER_VIEW = "ledger.view"
+    LEDGER_VERIFY = "ledger.verify"  # have the whole log recounted
+    DOCUMENT_ADD = "document.add"  # evidence that people bring for a control
+    DOCUMENT_APPROVE = "document.approve"  # let it count, or not
+    FRAMEWORK_CHANGE = "framework.change"  # controls of the tenant's own, and what shows them
     PACK_EXPORT = "pack.export"
     RECORD_SIGN = "record.sign"  # the evidence worker signs what is known of a proposal
     RETENTION_CHANGE = "retention.change"  # how long a tenant's facts and decisions are kept

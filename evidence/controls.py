@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import sha256
@@ -64,6 +64,29 @@ class Rule:
     files: tuple[str, ...] = ()
     filled: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What coverage is judged by. digest: SHA-256 (hex) over all of it."""
+
+    frameworks: Mapping[str, Framework]
+    rules: tuple[Rule, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that people accepted as evidence, still good on the day that is asked about.
+
+    references: where it is to be found, as in a row of coverage().
+    """
+
+    title: str
+    owner: str
+    valid_until: str
+    controls: tuple[str, ...]  # names, framework:id
+    references: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +163,63 @@ def rules_digest(folder: Path = FOLDER) -> str:
     return digest.hexdigest()
 
 
+@cache
+def shipped() -> Known:
+    """The frameworks and rules that come with the product."""
+    return Known(frameworks(), rules(), rules_digest())
+
+
+def with_own(own: Iterable[tuple[Framework, Mapping[str, Sequence[str]]]]) -> Known:
+    """What comes with the product, and frameworks of a tenant's own.
+
+    Each with the rules that show its controls: id of a control -> ids of rules. A rule that is no
+    longer there shows nothing.
+    """
+    known = shipped()
+    found, more = dict(known.frameworks), dict[str, list[str]]()
+    digest = sha256(known.digest.encode())
+    for framework, mapped in own:
+        found[framework.id] = framework
+        ids = {control.id for control in framework.controls}
+        for control, names in mapped.items():
+            for rule in names if control in ids else ():
+                more.setdefault(rule, []).append(f"{framework.id}:{control}")
+        said = [
+            framework.id,
+            framework.title,
+            framework.version,
+            [[control.id, control.wording, control.level] for control in framework.controls],
+            {control: sorted(names) for control, names in mapped.items()},
+        ]
+        digest.update(json.dumps(said, sort_keys=True).encode() + b"\0")
+    if len(found) == len(known.frameworks):
+        return known
+    extended = tuple(
+        replace(rule, controls=(*rule.controls, *more.get(rule.id, ()))) for rule in known.rules
+    )
+    return Known(found, extended, digest.hexdigest())
+
+
 def coverage(
     pull_requests: Sequence[Seen],
     snapshot: tuple[int, Mapping[str, Any]] | None = None,
     *,
     only: Collection[str] = (),
+    known: Known | None = None,
+    documents: Iterable[Document] = (),
 ) -> list[dict[str, Any]]:
-    """A row for each control: the strongest evidence that a rule finds, or none.
+    """A row for each control: the strongest evidence that a rule or a document is, or none.
 
     snapshot: index and facts of the newest configuration snapshot. only: ids of frameworks; empty
-    means all. Each reference is an entry or a file, with its path as in the pack.
+    means all. known: judged by; what comes with the product when left out. Each reference is an
+    entry or a file, with its path as in the pack.
     """
-    shown = _shown(pull_requests, snapshot)
-    possible = strongest_possible()
+    known = known or shipped()
+    shown = _shown(known.rules, pull_requests, snapshot)
+    _add_documents(shown, documents)
+    possible = strongest_possible(known)
     rows = []
-    for framework in frameworks().values():
+    for framework in known.frameworks.values():
         if only and framework.id not in only:
             continue
         for control in framework.controls:
@@ -173,10 +238,11 @@ def coverage(
     return rows
 
 
-def strongest_possible() -> dict[str, str]:
+def strongest_possible(known: Known | None = None) -> dict[str, str]:
     """For each control (framework:id) the strongest evidence that any rule could find."""
-    best = {control.name: UPLOAD for one in frameworks().values() for control in one.controls}
-    for rule in rules():
+    known = known or shipped()
+    best = {control.name: UPLOAD for one in known.frameworks.values() for control in one.controls}
+    for rule in known.rules:
         for name in rule.controls:
             if STRENGTHS.index(rule.strength) < STRENGTHS.index(best[name]):
                 best[name] = rule.strength
@@ -198,10 +264,12 @@ _Shown = tuple[str, list[dict[str, Any]], str]
 
 
 def _shown(
-    pull_requests: Sequence[Seen], snapshot: tuple[int, Mapping[str, Any]] | None
+    by_rules: Iterable[Rule],
+    pull_requests: Sequence[Seen],
+    snapshot: tuple[int, Mapping[str, Any]] | None,
 ) -> dict[str, _Shown]:
     best: dict[str, _Shown] = {}
-    for rule in rules():
+    for rule in by_rules:
         found = (
             _by_pull_request(rule, pull_requests)
             if rule.per == "pull request"
@@ -214,6 +282,20 @@ def _shown(
             if known is None or STRENGTHS.index(found[0]) < STRENGTHS.index(known[0]):
                 best[name] = found
     return best
+
+
+def _add_documents(shown: dict[str, _Shown], documents: Iterable[Document]) -> None:
+    """Let documents count where the log itself shows nothing stronger."""
+    found: dict[str, list[Document]] = {}
+    for document in documents:
+        for name in document.controls:
+            found.setdefault(name, []).append(document)
+    for name, ones in found.items():
+        known = shown.get(name)
+        if known is not None and STRENGTHS.index(known[0]) <= STRENGTHS.index(UPLOAD):
+            continue
+        note = "; ".join(f"{one.title} ({one.owner}, good until {one.valid_until})" for one in ones)
+        shown[name] = UPLOAD, [dict(one) for each in ones for one in each.references], note
 
 
 def _by_pull_request(rule: Rule, pull_requests: Sequence[Seen]) -> _Shown | None:

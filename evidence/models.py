@@ -1,9 +1,12 @@
 """The ledger's tables: entries and what they commit to, what proves them, decisions, packs."""
 
 import json
+import uuid
+from datetime import date
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models import F, Func
 
 from tenants.models import TenantScoped
 
@@ -44,6 +47,16 @@ class Entry(TenantScoped):
     object_type = models.CharField(max_length=50)
     object_id = models.CharField(max_length=100)
     run = models.CharField(max_length=36, blank=True)
+    # PostgreSQL reads it from the leaf, so that entries from before there was a column have it too.
+    # Quotes inside a name are escaped there, so what is found is the leaf's own door.
+    door = models.GeneratedField(
+        expression=Func(
+            F("leaf"),
+            template="substring(encode(%(expressions)s, 'escape') from '\"door\":\"([a-z]+)\"')",
+        ),
+        output_field=models.CharField(max_length=10),
+        db_persist=True,
+    )
 
     app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
 
@@ -57,6 +70,17 @@ class Entry(TenantScoped):
             models.Index(fields=["tenant", "run"], name="evidence_entry_run"),
             models.Index(
                 fields=["tenant", "object_type", "object_id"], name="evidence_entry_object"
+            ),
+            # For the audit pages. Each ends with the index, so that a page of the newest is read
+            # without sorting; what is rare is found as quickly as what is common.
+            models.Index(fields=["tenant", "action", "index"], name="evidence_entry_action"),
+            models.Index(fields=["tenant", "actor_id", "index"], name="evidence_entry_actor"),
+            models.Index(fields=["tenant", "door", "index"], name="evidence_entry_door"),
+            models.Index(fields=["tenant", "recorded_at"], name="evidence_entry_when"),
+            models.Index(
+                fields=["tenant", "outcome", "index"],
+                name="evidence_entry_not_ok",
+                condition=~models.Q(outcome="ok"),
             ),
         ]
 
@@ -344,3 +368,102 @@ class SignedRecord(TenantScoped):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["tenant", "object_id"], name="evidence_record_object"),
         ]
+
+
+class ControlDocument(TenantScoped):
+    """A document that people add for controls which the log itself cannot show.
+
+    It counts once a second person accepted it, until its last day. A newer version of the same
+    series replaces it when that one is accepted.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"  # for a second person
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+        REPLACED = "replaced"  # by a newer version
+        WITHDRAWN = "withdrawn"
+
+    series = models.UUIDField(default=uuid.uuid4)  # the same for every version
+    version = models.PositiveIntegerField(default=1)
+    controls = models.JSONField(default=list)  # names, "framework:id"
+    title = models.CharField(max_length=200)
+    owner_name = models.CharField(max_length=200)  # who answers for it: a person or an office
+    note = models.TextField(blank=True)
+    filename = models.CharField(max_length=120)  # letters, digits, ".", "_" and "-" only
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()  # bytes
+    valid_until = models.DateField()  # the last day, UTC
+    state = models.CharField(max_length=9, choices=State, default=State.WAITING)
+    requester_id = models.CharField(max_length=100)  # who added it; may not accept it
+    requester_name = models.CharField(max_length=200)
+    decided_by = models.CharField(max_length=100, blank=True)
+    decided_by_name = models.CharField(max_length=200, blank=True)
+    reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "series", "version"], name="evidence_document_version"
+            ),
+        ]
+
+    def counts_on(self, day: date) -> bool:
+        """Whether it is evidence on that day."""
+        return self.state == self.State.ACCEPTED and self.valid_until >= day
+
+
+class OwnFramework(TenantScoped):
+    """A framework that a tenant brought along, from an OSCAL catalogue.
+
+    groups: [{"title", "controls": [{"id", "title", "level"}]}], in the catalogue's order.
+    rules: control id -> ids of the rules that show it, as people said.
+    """
+
+    framework_id = models.CharField(max_length=50)
+    title = models.CharField(max_length=200)
+    version = models.CharField(max_length=100)
+    groups = models.JSONField(default=list)
+    rules = models.JSONField(default=dict)
+    sha256 = models.CharField(max_length=64)  # of the file it was read from
+    imported_by_name = models.CharField(max_length=200)
+    imported_at = models.DateTimeField(auto_now=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["framework_id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            *TenantScoped.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "framework_id"], name="evidence_ownframework_id"
+            ),
+        ]
+
+
+class LogCheck(TenantScoped):
+    """Somebody wanted the whole log recounted now: how far that is, and what came of it."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        HOLDS = "holds"
+        BROKEN = "broken"
+        FAILED = "failed"  # it could not be counted to the end
+
+    state = models.CharField(max_length=7, choices=State, default=State.QUEUED)
+    requested_by = models.CharField(max_length=100)
+    requested_by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    touched_at = models.DateTimeField(auto_now=True)
+    finished_at = models.DateTimeField(null=True)
+    entries_done = models.BigIntegerField(default=0)
+    entries_total = models.BigIntegerField(default=0)
+    heads = models.BigIntegerField(default=0)  # signed heads that agree
+    root = models.CharField(max_length=64, blank=True)
+    problem = models.TextField(blank=True)
+
+    class Meta(TenantScoped.Meta):
+        ordering: ClassVar[list[str]] = ["-created_at"]

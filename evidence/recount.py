@@ -1,11 +1,14 @@
 """Recomputes a tenant's log from its stored entries, against every head that was ever signed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from evidence.merkle import Frontier, leaf_hash
 from evidence.models import Checkpoint, Entry, LogHead, LogKey
 from evidence.notes import NoteFault, verify_checkpoint
 from evidence.signing import VerifierKey
+
+TOLD_EVERY = 20_000  # entries
 
 
 class LogBroken(Exception):
@@ -21,16 +24,17 @@ class Standing:
     checkpoints: int
 
 
-def recount() -> Standing:
+def recount(told: Callable[[int, int], None] | None = None) -> Standing:
     """Hash every sealed entry of the pinned tenant anew and compare each signed head with that.
 
-    Reads the log once, in batches. Raises LogBroken.
+    Reads the log once, in batches. told: is called now and then with how many entries were hashed
+    and how many heads agreed so far. Raises LogBroken.
     """
     frontier = Frontier()
     heads = list(Checkpoint.objects.order_by("size"))
     keys = list(LogKey.objects.order_by("valid_from"))
     waiting = iter(heads)
-    head = next(waiting, None)
+    head, agreed = next(waiting, None), 0
     rows = Entry.objects.order_by("index").values_list("index", "leaf", "leaf_hash")
     for index, leaf, stored_hash in rows.iterator(chunk_size=2000):
         if index != frontier.size:
@@ -39,8 +43,11 @@ def recount() -> Standing:
         if hashed != bytes(stored_hash):
             raise LogBroken(f"entry {index} does not hash to its leaf hash")
         frontier.append(hashed)
+        if told is not None and frontier.size % TOLD_EVERY == 0:
+            told(frontier.size, agreed)
         if head is not None and head.size == frontier.size:
             _compare(head, frontier, keys)
+            agreed += 1
             head = next(waiting, None)
     if head is not None:
         raise LogBroken(f"{head.size} entries were signed, {frontier.size} are there")

@@ -20,4 +20,6 @@ app.conf.task_routes = {
     "authz.jobs.*": {"queue": "evidence"},
     "agent.jobs.build_pack": {"queue": "evidence"},
     "agent.jobs.sign_record": {"queue": "evidence"},
+    # Reads for minutes where the log is long, which would keep an agent from its work.
+    "agent.jobs.check_log": {"queue": "evidence"},
 }

@@ -14,6 +14,7 @@ from portal.api import (
     access,
     catalogue,
     code,
+    controls,
     decisions,
     directories,
     log,
@@ -96,6 +97,8 @@ api.add_router("/recommendations", recommendations.router)
 api.add_router("/tasks", tasks.router)
 api.add_router("/proposals", proposals.router)
 api.add_router("/packs", packs.router)
+api.add_router("/controls", controls.router)
+api.add_router("/documents", controls.documents)
 api.add_router("/log", log.router)
 api.add_router("/members", members.router)
 api.add_router("/members", sessions.of_members)

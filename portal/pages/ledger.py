@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from authz.decisions import require
+from authz.decisions import may, require
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence import ledger
@@ -33,6 +33,8 @@ PAGES = {
     "task": "recommendation",
     "proposal": "proposal",
     "pack": "pack",
+    "controldocument": "document",
+    "logcheck": "log-check",
     "policyversion": "policy-version",
 }
 FILTERS = ("action", "actor", "object", "outcome", "run")
@@ -57,6 +59,7 @@ def listing(request: PortalRequest) -> HttpResponse:
         "filters": {name: said for name, said in wanted.items() if said},
         "actions": sorted(map(str, words.DEEDS)),
         "outcomes": OUTCOMES,
+        "may_verify": may(request.actor, Permission.LEDGER_VERIFY, AsTenant(current_tenant_id())),
         **_log_state(),
     }
     return render(request, "ledger/list.html", context)

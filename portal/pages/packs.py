@@ -11,11 +11,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agent import lifecycle
 from agent.lifecycle import PackOrder
 from agent.models import Proposal, Repository
+from agent.own_frameworks import known
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.people import AsTenant
 from authz.permissions import Permission
-from evidence.controls import frameworks
 from evidence.models import LogKey, Pack
 from portal.http import PortalRequest
 from portal.packs import pack_download, pack_filename, pack_seen_by
@@ -67,7 +67,7 @@ def order(request: PortalRequest) -> HttpResponse:
         "kind": typed.get("kind", Pack.Kind.PERIOD),
         "errors": errors,
         "repositories": repositories.order_by("name"),
-        "frameworks": frameworks().values(),
+        "frameworks": known().frameworks.values(),
     }
     return render(request, "packs/order.html", context, status=422 if errors else 200)
 

@@ -34,6 +34,9 @@ PARAMETERS = {
     "proposal_id": "{proposal}",
     "pack_id": "{pack}",
     "framework_id": "ssdf-1.1",
+    "control_id": "PO.2.2",
+    "document_id": "{document}",
+    "check_id": "{check}",
     "user_id": "{person}",
     "member_id": "{person}",
     "handle": "{session}",
@@ -71,6 +74,8 @@ HEALTH = Recipe(works=None, why_not="it answers without a tenant", open=True)
 SAML = {"provider_id": "{saml}"}
 OIDC = {"name": "x", "discovery_url": "https://id.invalid/", "client_id": "x"}
 MEANING = {"group": "{user_name}", "roles": ["developer"], "project": "{project}"}
+NO_FILE = frozenset({422})
+OWN_FRAMEWORK = {"framework_id": "{framework}"}
 FOUND_NOTHING = frozenset({200})  # a list that is empty
 NOT_IN_CATALOGUE = frozenset({422})  # the same for somebody else's as for nobody's
 BUG = {"repository": "{repository}", "title": "x", "what_is_wrong": "x", "how": "find"}
@@ -133,9 +138,32 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST tokens/<uuid:token_id>/revoke/": Recipe({}),
     "GET audit/": LOOK_HARD,
     "GET audit/entries.csv": LOOK_HARD,
+    "GET audit/checks/": LOOK_HARD,
+    "POST audit/checks/": Recipe({}, answers=frozenset({302})),  # her own log
+    "GET audit/checks/<uuid:check_id>/": LOOK_HARD,
     "GET audit/<int:index>/": LOOK_HARD,
     "GET controls/": LOOK_HARD,
     "GET controls/<str:framework_id>/": LOOK_HARD,
+    "POST controls/<str:framework_id>/remove/": Recipe({}, at=OWN_FRAMEWORK),
+    "GET controls/<str:framework_id>/of/<path:control_id>/": LOOK_HARD,
+    "POST controls/<str:framework_id>/of/<path:control_id>/": Recipe(
+        {}, at=OWN_FRAMEWORK | {"control_id": "X-1"}
+    ),
+    "GET controls/import/": LOOK_HARD,
+    "POST controls/import/": Recipe(
+        {"id": "x"}, works=None, why_not="it takes a file", answers=NO_FILE
+    ),
+    "GET controls/documents/": LOOK_HARD,
+    "GET controls/documents/new/": LOOK_HARD,
+    "POST controls/documents/new/": Recipe(
+        {"title": "x"}, works=None, why_not="it takes a file", answers=NO_FILE
+    ),
+    "GET controls/documents/<uuid:document_id>/": LOOK_HARD,
+    "POST controls/documents/<uuid:document_id>/": (
+        Recipe({"answer": "withdraw", "reason": "x"}),
+        Recipe({"answer": "refuse", "reason": "x"}, works="iris"),
+    ),
+    "GET controls/documents/<uuid:document_id>/file/": LOOK_HARD,
     "GET packs/": LOOK_HARD,
     "GET packs/order/": LOOK_HARD,
     "POST packs/order/": Recipe({"kind": "period"}),
@@ -396,6 +424,13 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         Recipe({"roles": ["developer"], "project": "{project}"}, at={"member_id": "own:{person}"}),
     ),
     "DELETE api/v1/members/<member_id>": Recipe(),
+    "GET api/v1/controls": LOOK_HARD,
+    "GET api/v1/controls/<framework_id>": LOOK_HARD,
+    "GET api/v1/documents": LOOK_HARD,
+    "POST api/v1/documents": Recipe(works=None, why_not="it takes a file", answers=NO_FILE),
+    "GET api/v1/documents/<document_id>": LOOK_HARD,
+    "GET api/v1/documents/<document_id>/file": LOOK_HARD,
+    "POST api/v1/documents/<document_id>/answer": Recipe({"answer": "withdraw", "reason": "x"}),
     "GET api/v1/packs": LOOK_HARD,
     "POST api/v1/packs": Recipe({"kind": "period"}),
     "GET api/v1/packs/<pack_id>": LOOK_HARD,
@@ -565,6 +600,7 @@ JOBS = {
     "agent.jobs.index_repository": Job(("{repository}",)),
     "agent.jobs.index_code": Job(("{repository}",)),
     "agent.jobs.look_for_pushes": Job(None),
+    "agent.jobs.check_log": Job(("{check}",)),
     "agent.jobs.sign_record": Job(("{proposal}",)),
     "agent.jobs.resume_stalled": Job(None),
     "authz.jobs.apply_retention": Job(None),
@@ -591,6 +627,8 @@ class Order:
 
 
 COMMANDS = {
+    # Names a host and a file: what is in it goes to that host's own frameworks.
+    "import_controls": Order("app"),
     "add_repository": Order("app", ("{own_host}", "{project_slug}", "x")),
     "bootstrap": Order("owner"),
     "break_glass": Order("app"),

@@ -7,7 +7,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.test import Client
 
-from agent import own_catalogue
+from agent import control_documents, log_check, own_catalogue, own_frameworks
 from agent.digests import proposal_digest
 from agent.models import CatalogueRefresh, Recommendation, Task
 from agent.places import artifact_store
@@ -35,6 +35,7 @@ from tenants.actor import directory_actor, system_actor
 from tenants.models import Membership, Session, User
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
+from tests.evidence.small_catalogue import small_catalogue
 from tests.portal.standing import pack_of, proposal_of, repository_in, sealed, task_of
 
 DIFF = b"""diff --git a/docs/adr/one.md b/docs/adr/one.md
@@ -126,6 +127,21 @@ def _fill(made: Stocked, entries: int) -> None:
         digest="1" * 64,
         requester_id=word,
         requester_name=word,
+    )
+    document = control_documents.add_document(
+        {
+            "title": word,
+            "owner": word,
+            "valid_until": control_documents.today(),
+            "controls": ["ssdf-1.1:PO.2.2"],
+        },
+        word.encode(),
+        f"{word}.txt",
+        by=by,
+    )
+    check = log_check.ask_for_check(by=by)
+    framework = own_frameworks.import_framework(
+        f"{word}-own", small_catalogue(title=word.capitalize()), by=by
     )
     invitation = invitations.invite(company.people["lin"], by=by)
     ours = new_key_pair()["signing_certificate"]
@@ -224,6 +240,9 @@ def _fill(made: Stocked, entries: int) -> None:
         "destination": str(copy.pk),
         "technology": technology.technology,
         "refresh": str(refresh.pk),
+        "document": str(document.pk),
+        "check": str(check.pk),
+        "framework": framework.framework_id,
         "review": str(review.pk),
         "item": str(review.items.get(kind="membership").pk),
         "index": str(Entry.objects.order_by("-index").first().index),
