@@ -6,8 +6,9 @@ from typing import Any
 
 from agent.errors import BudgetSpent
 
-# What a bugfix may take when the request says nothing.
-DEFAULTS: dict[str, float] = {"wall_s": 600, "steps": 60, "tokens": 0, "usd": 0}
+# What a bugfix may take when the request says nothing; tokens and US dollars only where the tenant
+# has language models.
+DEFAULTS: dict[str, float] = {"wall_s": 600, "steps": 60, "tokens": 200_000, "usd": 1}
 # The most that a request may ask for.
 LIMITS: dict[str, float] = {"wall_s": 3_600, "steps": 200, "tokens": 2_000_000, "usd": 100}
 WORDS = {"wall_s": "seconds", "steps": "steps", "tokens": "tokens", "usd": "US dollars"}

@@ -7,7 +7,7 @@ import rfc8785
 from django.db import connection
 from django.db.models import Q
 
-from agent.models import Draft, Task
+from agent.models import BriefReading, Draft, Task
 from agent.places import artifact_store, local_forge
 from authz import tenancy
 from authz.change import answered, change
@@ -162,6 +162,7 @@ def _erase_ways_in(user: User) -> dict[str, int]:
         "invitations": Invitation.objects.filter(user=user).delete()[0],
         "tokens": ApiToken.objects.filter(user=user).delete()[0],
         "drafts": Draft.objects.filter(user=user).delete()[0],
+        "briefs": BriefReading.objects.filter(user=user).delete()[0],
     }
     Grant.objects.filter(user=user).delete()
     return erased

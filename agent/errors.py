@@ -29,3 +29,7 @@ class ExportFault(Exception):
 
 class Busy(Exception):
     """Another worker holds this task right now; try again later."""
+
+
+class ModelUnavailable(Exception):
+    """No language model gave an answer that can be used; the message says why, for people."""

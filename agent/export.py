@@ -54,6 +54,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "secret_digest": "of a secret of your directory",
     },
     "authz.ApiToken": {"digest": "of a token"},
+    "agent.ModelProvider": {"key": "sealed with a key of this installation"},
     "authz.LogDestination": {"secret": "sealed with a key of this installation"},
 }
 

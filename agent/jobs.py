@@ -6,7 +6,16 @@ from celery import shared_task
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from agent import dossier, log_check, queue, record, runner, upkeep
+from agent import (
+    brief_by_model,
+    dossier,
+    log_check,
+    model_setup,
+    queue,
+    record,
+    runner,
+    upkeep,
+)
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from agent.sandbox import SandboxUnavailable
@@ -80,6 +89,18 @@ def _read_moved() -> None:
         return
     for repository_id in upkeep.moved_repositories():
         index_code.delay(str(repository_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def read_brief(reading_id: str) -> None:
+    """Have a language model read the brief that somebody pasted."""
+    brief_by_model.read(UUID(reading_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def try_provider(provider_id: str) -> None:
+    """Ask each model of a provider for a word, because an admin wants to know."""
+    model_setup.try_out(UUID(provider_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

@@ -24,6 +24,16 @@ def index_code(repository_id: UUID) -> None:
     _send("index_code", repository_id)
 
 
+def read_brief(reading_id: UUID) -> None:
+    """Have a pasted brief read by a language model."""
+    _send("read_brief", reading_id)
+
+
+def try_provider(provider_id: UUID) -> None:
+    """Have the models of a provider asked for a word."""
+    _send("try_provider", provider_id)
+
+
 def publish_review(proposal_id: UUID) -> None:
     """Have a person's decision shown on the pull request."""
     _send("publish_review", proposal_id)

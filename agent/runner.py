@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from django.db.models import Max, Sum
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
-from agent import budget, code_index, loop, sandbox, searching
+from agent import budget, code_index, gateway, loop, sandbox, searching
 from agent.bugfix import BugfixPlanner
 from agent.code_index import Hit
 from agent.digests import proposal_digest
@@ -32,6 +32,7 @@ from agent.models import (
     Fix,
     FlakyTest,
     Message,
+    ModelCall,
     Plan,
     PlanRule,
     Proposal,
@@ -115,7 +116,9 @@ class Toolbox:
             return self._refused(action, number, error)
         row, intent = self._begin(action, tool, number)
         live = LiveLog(self.task.pk)
-        bench = bench_for(self.task, _outputs(work), cancelled=Watch(self.task), say=live.say)
+        watch = Watch(self.task)
+        asked = self._model(watch)
+        bench = bench_for(self.task, _outputs(work), cancelled=watch, say=live.say, ask=asked)
         store = artifact_store()
         started = time.monotonic()
         try:
@@ -138,6 +141,9 @@ class Toolbox:
     ) -> loop.Step:
         outputs = {name: stored.sha256 for name, stored in kept.items()}
         row.observation, row.outputs, row.result = seen.said, outputs, dict(seen.result)
+        taken = self.task.model_calls.filter(created_at__gte=row.started_at)
+        sums = taken.aggregate(tokens=Sum("tokens"), usd=Sum("usd"))
+        row.cost_tokens, row.cost_usd = sums["tokens"] or 0, sums["usd"] or 0
         row.status = Action.Status.DONE if seen.ok else Action.Status.FAILED
         self.row, self.kept, self.flaky = row, kept, seen.flaky
         return loop.Step(action, seen.said, seen.ok, outputs, seen.result)
@@ -162,6 +168,16 @@ class Toolbox:
             facts.phase = "intent"
             facts.update(tool=action.tool, step=number, again=not created, reserved=aside)
         return row, facts.intent
+
+    def _model(self, watch: Watch) -> Callable[[gateway.Question], gateway.Answer] | None:
+        """Puts a question to a language model on behalf of who asked for the task."""
+        task = self.task
+        if not gateway.is_offered(ModelCall.Purpose.REPAIR):
+            return None
+        asker = gateway.Asker(
+            self.by, task, task.owner_id, task.project_id, task.pk, cancelled=watch
+        )
+        return partial(gateway.ask, asker=asker)
 
     def _refused(self, action: loop.Action, number: int, why: BadArguments) -> loop.Step:
         """Nothing was run; the row and the ledger say what was asked for and why not."""

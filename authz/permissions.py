@@ -15,6 +15,9 @@ class Permission(StrEnum):
     PLAN_APPROVE = "plan.approve"  # let the agent carry its plan out, or not
     PLAN_RULE_CHANGE = "plan_rule.change"  # which plans wait for a person
     TASK_RUN = "task.run"  # the agent carries a task out
+    MODELS_CHANGE = "models.change"  # providers, keys, prices, limits of language models
+    MODEL_ASK = "model.ask"  # send something to a language model
+    SPEND_VIEW = "spend.view"  # what language models cost, by project, task, person
     PULL_REQUEST_OPEN = "pull_request.open"
     PROPOSAL_VIEW = "proposal.view"
     PROPOSAL_COUNTERSIGN = "proposal.countersign"

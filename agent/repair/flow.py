@@ -15,6 +15,7 @@ from agent.repair.proof import Proof, ProofFailed, Prover
 from agent.repair.ranking import Ranked, confidence, ranked
 from agent.repair.search import TIERS, Found, Search
 from agent.repair.session import Session, SessionLost
+from agent.repair.suggestions import Case, Suggest, acceptable
 from agent.repair.unit import Knowledge
 from agent.sandbox.job import Engine, Environment
 
@@ -29,6 +30,7 @@ COMPARING_LIMIT = 0.05  # seconds of processor for one made input
 COMPARED = 24  # patches whose behaviour is compared
 SHOWN = 10  # patches handed back
 PROVEN = 3  # patches for which clean runs are made until one holds
+OFFLINE_SHARE = 0.6  # of the time, when somebody else can be asked afterwards
 START = 0.6  # least seconds that a sandbox is expected to take to start
 
 
@@ -107,8 +109,9 @@ class Repair:
 
     patches: best first, one for each behaviour first; empty unless some passed. proof: of the
     first patch. red: failing tests with the kind of error. told_apart: whether the tests can tell
-    the patches apart, that is, whether all behave alike. seconds: in all; first_after: of the
-    search, to the first patch. reason: of the end, in plain words.
+    the patches apart, that is, whether all behave alike. suggested: what came of asking somebody
+    else, in words. seconds: in all; first_after: of the search, to the first patch. reason: of the
+    end, in plain words.
     """
 
     ended: Ended
@@ -118,6 +121,7 @@ class Repair:
     proof: Proof | None = None
     suspects: tuple[Suspect, ...] = ()
     explanation: Explanation | None = None
+    suggested: str = ""
     tried: int = 0
     per_second: float = 0.0
     first_after: float | None = None
@@ -149,14 +153,18 @@ def repair(
     on_progress: Callable[[Progress], None] | None = None,
     environment: Environment | None = None,
     cancelled: Callable[[], bool] | None = None,
+    suggest: Suggest | None = None,
 ) -> Repair:
     """Look for a small change that makes the red tests pass and breaks none.
 
     sources: the whole tree, path to content; files of tests are never changed. red: node ids, or
     None for whatever fails. seconds: for everything, clean runs included. cancelled: asked between
-    batches; when it says yes the repair ends as out of time.
+    batches; when it says yes the repair ends as out of time. suggest: asked for changes when no
+    small one helps; what it proposes is tried, ranked and proven like any other.
     """
-    return _Repairing(sources, red, engine, seconds, on_progress, environment, cancelled).run()
+    return _Repairing(
+        sources, red, engine, seconds, on_progress, environment, cancelled, suggest
+    ).run()
 
 
 class _Cancelled(Exception):
@@ -173,6 +181,7 @@ class _Repairing:
         on_progress: Callable[[Progress], None] | None,
         environment: Environment | None,
         cancelled: Callable[[], bool] | None,
+        suggest: Suggest | None,
     ) -> None:
         self._sources = dict(sources)
         self._asked = list(red) if red is not None else None
@@ -182,6 +191,8 @@ class _Repairing:
         self._tell = on_progress or (lambda _: None)
         self._environment = environment
         self._cancelled = cancelled or (lambda: False)
+        self._suggest = suggest
+        self._suggested = ""
         self._red: dict[str, str] = {}
         self._wall = max(120.0, 2 * seconds)
 
@@ -203,7 +214,7 @@ class _Repairing:
 
     def _ended(self, how: Ended, reason: str, **more: Any) -> Repair:
         return Repair(how, reason, dict(self._red), seconds=self._elapsed(), tier=self._engine.tier,
-                      **more)  # fmt: skip
+                      suggested=self._suggested, **more)  # fmt: skip
 
     def _run(self) -> Repair:
         self._say("collect", "collecting the tests")
@@ -253,21 +264,47 @@ class _Repairing:
                 endless=[t for t in order if self._red[t] == "timeout"],
                 test_limit=limit,
                 candidate_limit=candidate_limit,
-                until=self._began + self._seconds - reserve,
+                until=self._began
+                + (self._seconds - reserve) * (OFFLINE_SHARE if self._suggest else 1.0),
                 on_progress=lambda tried, found: self._say(
                     "search", f"{tried:,} changes tried, {found} pass every test", tried, found
                 ),
             )
             found = search.run()
+            beside: list[Candidate] = []
+            if not found.passing and self._suggest is not None:
+                said = {test: str(baseline[test].get("said", "")) for test in self._red}
+                beside = self._ask(self._suggest, search, said, suspects, reserve)
             figures = _figures(found)
-            if not found.passing:
+            if not found.passing and not beside:
                 how = Ended.NOT_FOUND if found.exhausted else Ended.OUT_OF_TIME
                 why = "no change that was tried passes every test"
+                if self._suggested:
+                    why += f"; {self._suggested}"
                 return self._ended(how, why, suspects=suspects, **figures)
             self._say("rank", f"comparing {len(found.passing)} changes that pass",
                       found.tried, len(found.passing))  # fmt: skip
             order_of, inputs = self._ranked(session, found)
+        order_of += ranked(beside, {}, [0.0] * len(beside), first_cluster=len(order_of))
         return self._proven(order_of, inputs, found, suspects, limit)
+
+    def _ask(
+        self,
+        suggest: Suggest,
+        search: Search,
+        said: Mapping[str, str],
+        suspects: tuple[Suspect, ...],
+        reserve: float,
+    ) -> list[Candidate]:
+        """Try what somebody else proposes; returns what only clean runs can tell about."""
+        self._say("suggest", "no small change helps; asking a language model")
+        left = self._seconds - reserve - self._elapsed()
+        places = tuple((one.path, one.line) for one in suspects)
+        came = suggest(Case(self._sources, said, places, max(5.0, left)))
+        made = acceptable(self._sources, came, is_test_file)
+        self._suggested = came.reason or f"{came.by} proposed {len(came.proposed)} changes"
+        self._say("suggest", f"{self._suggested}; {len(made)} of them are tried")
+        return search.also(made)
 
     def _localise(self, session: Session, passing: list[str]) -> Knowledge:
         self._say("localise", f"{len(self._red)} tests fail; finding the lines to doubt")

@@ -30,11 +30,13 @@ def ranked(
     candidates: Sequence[Candidate],
     answers: Mapping[int, Sequence[Sequence[str]]],
     times: Sequence[float],
+    *,
+    first_cluster: int = 0,
 ) -> list[Ranked]:
     """Best first; patches that answer the same on all made inputs are of one cluster.
 
     answers: by index of the candidate, and -1 for the code as it is. times: milliseconds that the
-    tests took, for each candidate.
+    tests took, for each candidate. first_cluster: number of the first, when others come before.
     """
     kinds = {n: tuple(a[0] for a in answers.get(n, ())) for n in range(-1, len(candidates))}
     base_types = {kind.partition(":")[0] for kind in kinds[-1] if ":" in kind}
@@ -70,7 +72,7 @@ def ranked(
         Ranked(
             candidates[n],
             round(score, 3),
-            cluster := order.index(kinds[n] or (str(n),)),
+            first_cluster + (cluster := order.index(kinds[n] or (str(n),))),
             round(weights[cluster] / total, 3),
             tuple(a[1] for a in answers.get(n, ())),
         )

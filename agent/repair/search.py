@@ -158,6 +158,29 @@ class Search:
         self._found.exhausted = ended
         return self._found
 
+    def also(self, made: Sequence[Candidate]) -> list[Candidate]:
+        """Try these too, with seconds for each; what passes is added to what was found.
+
+        Returns those that cannot be exchanged in a program that runs: only clean runs tell.
+        """
+        fresh = [candidate for candidate in made if self._acceptable(candidate)]
+        if not fresh:
+            return []
+        began, limit = monotonic(), self._limit(2)
+        self._session.ask_to_try([(n, c, limit) for n, c in enumerate(fresh)], self._tests)
+        passed, unswapped = [], []
+        for attempt in self._session.attempts():
+            self._found.tried += 1
+            if attempt.status == "passed":
+                passed.append((fresh[attempt.id], attempt))
+            elif attempt.status in {"unswappable", "syntax"}:
+                unswapped.append(fresh[attempt.id])
+        self._stop_cost = float("inf")
+        for candidate, attempt in passed:
+            self._confirm(candidate, attempt, began)
+        self._found.seconds += monotonic() - began
+        return unswapped
+
     def _over(self, began: float) -> bool:
         now = monotonic()
         if now >= self._until or len(self._found.passing) >= ENOUGH:

@@ -14,6 +14,7 @@ from agent.bugs import BugReport
 from agent.code_index import Hit
 from agent.errors import NothingLeftToTry
 from agent.forge import Forge, Person, Repository
+from agent.gateway import Answer, Question
 from agent.outputs import FILE, PATCHED, WRITTEN_TESTS
 from agent.recommender import Catalogue, Constraints
 from agent.retrieval.citing import Cited, Search
@@ -56,7 +57,8 @@ class Bench:
 
     asked: the task's constraints, as its kind reads them. earlier: name -> sha256 of what the
     steps before left in the store. cancelled: whether to stop at once. say: takes what is printed
-    while the tool runs. flaky: tests of the repository that count for nothing.
+    while the tool runs. flaky: tests of the repository that count for nothing. ask: puts a question
+    to a language model; None when none may be asked.
     """
 
     tenant_id: UUID
@@ -85,6 +87,7 @@ class Bench:
     records: Sequence[Cited] = ()  # its decision records, one row each
     cancelled: Callable[[], bool] = never
     say: Callable[[bytes], None] = unheard
+    ask: Callable[[Question], Answer] | None = None
 
     @cached_property
     def constraints(self) -> Constraints:

@@ -1,4 +1,4 @@
-"""Searches for a small change that makes failing tests pass, with the offline engine."""
+"""Searches for a small change that makes failing tests pass, offline first."""
 
 import difflib
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from agent.tools.contract import (
     text,
     whole,
 )
+from agent.tools.suggesting import suggester
 from authz.permissions import Permission
 
 SECONDS = 60.0  # of a search, when the caller names none
@@ -39,6 +40,8 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         heard.append(f"{progress.seconds:7.2f} s  {progress.words}\n")
         bench.say(heard[-1].encode())
 
+    report = bench.report
+    suggest = bench.ask and suggester(bench.ask, report.title, report.what_is_wrong)
     found = repair.repair(
         files,
         list(arguments["red"]),
@@ -46,6 +49,7 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         seconds=float(arguments.get("seconds", SECONDS)),
         on_progress=say,
         cancelled=bench.cancelled,
+        suggest=suggest,
     )
     if bench.cancelled():
         raise Interrupted("the search was stopped")
@@ -61,6 +65,7 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         "told_apart": found.told_apart,
         "behaviours": found.behaviours,
         "inputs": found.inputs,
+        "suggested": found.suggested,
         "suspects": [
             {"path": s.path, "line": s.line, "score": s.score, "text": s.text}
             for s in found.suspects
@@ -149,7 +154,7 @@ def unified_diff(path: str, before: bytes, after: bytes) -> str:
 PROPOSE_REPAIR = Tool(
     propose_repair,
     Permission.TASK_RUN,
-    says="Search for a small change that makes failing tests pass, without a model.",
+    says="Search for a small change that makes failing tests pass; ask a model if none does.",
     arguments=takes(
         ("red",),
         red=listed({"type": "string"}, "Tests that fail.", minItems=1, maxItems=200),

@@ -20,6 +20,7 @@ from portal.api import (
     log,
     me,
     members,
+    models,
     packs,
     proposals,
     recommendations,
@@ -107,4 +108,5 @@ api.add_router("/tokens", tokens.router)
 api.add_router("/services", tokens.services)
 api.add_router("/sign-in", sign_in.router)
 api.add_router("/directory", directories.router)
+api.add_router("/models", models.router)
 api.add_router("/decisions", decisions.router)

@@ -14,12 +14,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
-from agent import elicitation, lifecycle, planner, recommender
+from agent import brief_by_model, elicitation, lifecycle, planner, recommender
 from agent.forge import ForgeRefused, ForgeUnavailable
 from agent.loop import VERIFY
 from agent.models import Action, Draft, Plan, Proposal, Repository, Task
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Catalogue, Constraints
+from agent.recommender.brief import Reading
 from agent.recommender.evidence import layers_in_scope
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
@@ -98,6 +99,15 @@ def new(request: PortalRequest) -> HttpResponse:
     _keep(request, typed, repository)
     if "read_brief" in request.POST or "scan" in request.POST:
         return _form(request, repositories, typed, readings=_readings(request, typed, repository))
+    if "read_by_model" in request.POST:
+        try:
+            brief_by_model.ask_for_reading(
+                typed["brief"], repository=repository, owner=request.user, by=request.actor
+            )
+        except BadRequest as refusal:
+            return _form(request, repositories, typed, refusal.errors)
+        messages.success(request, "A language model reads your brief. It takes up to a minute.")
+        return redirect("recommendation-new")
     if "ask" not in request.POST:
         if request.htmx.target == "priorities":
             priorities = forms.priority_rows(typed, catalogue())
@@ -263,6 +273,21 @@ def _readings(request: PortalRequest, typed: forms.Typed, repository: Repository
     return {"source": "your brief", "rows": forms.reading_rows(found, catalogue())}
 
 
+def _read_by_model(
+    request: PortalRequest, typed: forms.Typed, known: Catalogue
+) -> dict[str, Any] | None:
+    """What a language model read in this very brief; None when it was not asked to."""
+    row = brief_by_model.reading_of(request.user)
+    if row is None or row.text != typed["brief"]:
+        return None
+    said: dict[str, Any] = {"source": f"your brief, by {row.model}", "rows": []}
+    if row.state == row.State.WAITING:
+        return said | {"waiting": True, "overdue": brief_by_model.is_overdue(row)}
+    if row.state == row.State.NOT_READ:
+        return said | {"unread": row.reason}
+    return said | {"rows": forms.reading_rows((Reading(**one) for one in row.readings), known)}
+
+
 def _form(
     request: PortalRequest,
     repositories: list[Repository],
@@ -275,7 +300,8 @@ def _form(
     context = {
         "typed": typed,
         "errors": errors or {},
-        "readings": readings,
+        "readings": readings or _read_by_model(request, typed, known),
+        "model_reads": brief_by_model.is_possible(),
         "repositories": repositories,
         "examples": [example["title"] for example in known.examples],
         "priorities": forms.priority_rows(typed, known),

@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from agent import model_setup
 from authz import groups, log_export
 from authz.admins import has_admin
 from authz.decisions import require
@@ -44,6 +45,7 @@ def overview(request: PortalRequest) -> HttpResponse:
         "expiring": expiring.count(),
         "has_admin": has_admin(),
         "policies": active_version(),
+        "models": [one for one in model_setup.providers() if one.is_on],
         "copies": list(log_export.destinations()),
     }
     return render(request, "settings/overview.html", context)

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from authz.log_export import secret_of
 from authz.models import LogDestination
-from portal import outbound
+from tenants import outbound
 from tenants.secrets import SecretsUnavailable
 
 Events = Sequence[dict[str, Any]]

@@ -12,11 +12,11 @@ from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 
 from authz.identities import Claimed
 from authz.providers import secret_of
-from portal.outbound import NotFetched, fetch_json
 from portal.signin import oidc_tokens
 from portal.signin.oidc_provider import Metadata, keys_again, keys_of
 from portal.signin.oidc_tokens import NotAccepted
 from tenants.models import IdentityProvider
+from tenants.outbound import NotFetched, fetch_json
 from tenants.secrets import SecretsUnavailable
 
 CALLBACK = "oidc-callback"  # the name of its address

@@ -9,9 +9,9 @@ import structlog
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
-from portal.outbound import NotFetched, fetch_json, may_be_named
 from portal.signin.oidc_tokens import ALGORITHMS, NotAccepted
 from tenants.models import IdentityProvider
+from tenants.outbound import NotFetched, fetch_json, may_be_named
 from tenants.scope import current_tenant_id
 
 log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import jwt
 
-from portal.foreign_json import NotSound, parsed
 from tenants.errors import Refused
+from tenants.foreign_json import NotSound, parsed
 
 LEEWAY = 60  # seconds by which two clocks may differ
 OLDEST = 660  # seconds: the longest sign-in, and the leeway

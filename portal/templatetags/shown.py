@@ -48,6 +48,7 @@ STATES = {
     "expired": ("Expired", "hourglass-off", "orange"),
     "on": ("On", "circle-check", "green"),
     "off": ("Off", "circle-off", "secondary"),
+    "resting": ("Left alone for a while", "player-pause", "orange"),
     "draft": ("Draft", "pencil", "secondary"),
     "passed": ("Passed", "circle-check", "green"),
     "failing": ("Failing", "circle-x", "red"),

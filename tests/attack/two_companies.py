@@ -7,9 +7,9 @@ from uuid import uuid4
 from django.conf import settings
 from django.test import Client
 
-from agent import control_documents, log_check, own_catalogue, own_frameworks
+from agent import control_documents, log_check, model_setup, own_catalogue, own_frameworks
 from agent.digests import proposal_digest
-from agent.models import CatalogueRefresh, Recommendation, Task
+from agent.models import BriefReading, CatalogueRefresh, Recommendation, Task
 from agent.places import artifact_store
 from authz import (
     access_reviews,
@@ -105,6 +105,29 @@ def _fill(made: Stocked, entries: int) -> None:
         tomas, word, [Permission.TASK_VIEW, Permission.LEDGER_VIEW], days=9, by=by
     )
     copy = log_export.add(log_export.Said("syslog", word, f"{word}.invalid:6514"), by=by)
+    models = model_setup.add_provider(
+        {
+            "name": word,
+            "protocol": "compatible",
+            "address": f"https://{word}.invalid/v1",
+            "key": word,
+            "region": "own",
+        },
+        by=by,
+    )
+    offered = model_setup.put_model(
+        models,
+        {
+            "name": word,
+            "size": "small",
+            "usd_in": "1",
+            "usd_out": "1",
+            "price_on": "2026-11-23",
+            "price_source": word,
+        },
+        by=by,
+    )
+    brief = BriefReading.objects.create(user=tomas, repository=repository, text=word)
     technology = own_catalogue.add_technology(
         {
             "id": f"{word}-queue-of-the-house",
@@ -238,6 +261,9 @@ def _fill(made: Stocked, entries: int) -> None:
         "share": str(share.pk),
         "refusal": str(refusal),
         "destination": str(copy.pk),
+        "model_provider": str(models.pk),
+        "model": str(offered.pk),
+        "brief_reading": str(brief.pk),
         "technology": technology.technology,
         "refresh": str(refresh.pk),
         "document": str(document.pk),

@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from django.test import override_settings
 
-from portal import outbound
-from portal.foreign_json import NotSound, parsed
-from portal.outbound import NotFetched, fetch_json, may_be_named
+from tenants import outbound
+from tenants.foreign_json import NotSound, parsed
+from tenants.outbound import NotFetched, fetch_json, may_be_named
 
 ROOT = Path(__file__).parents[3]
 

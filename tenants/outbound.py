@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 import structlog
 from django.conf import settings
 
-from portal.foreign_json import NotSound, parsed
 from tenants.errors import Refused
+from tenants.foreign_json import NotSound, parsed
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +37,20 @@ class NotFetched(Refused):
     """Nothing usable came back. Says which host, never what stands at which inner address."""
 
 
+class NotReached(NotFetched):
+    """No connection came about, so nothing of what was to be sent has left this machine."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A JSON document, with the HTTP status it came with (never a redirect)."""
+    """A JSON document, with the HTTP status it came with (never a redirect).
+
+    retry_after: as the other side said it, usually seconds; empty when it said nothing.
+    """
 
     status: int
     document: Any
+    retry_after: str = ""
 
 
 def fetch_json(
@@ -81,11 +89,17 @@ def fetch_json(
 
 
 def post_json(
-    address: str, body: bytes, *, headers: Mapping[str, str], trusted: str = ""
+    address: str,
+    body: bytes,
+    *,
+    headers: Mapping[str, str],
+    trusted: str = "",
+    seconds: float | None = None,
 ) -> Answer:
     """POST `body` (JSON) to `address` and read the JSON that comes back; else as fetch_json().
 
-    trusted: certificates in PEM to trust besides the machine's. Raises NotFetched.
+    trusted: certificates in PEM to trust besides the machine's. seconds: for all of it, where the
+    other side may think for longer than AT_MOST. Raises NotFetched; NotReached when nothing left.
     """
     parts = _parts(address)
     host, port, tls = str(parts.hostname), _port(parts), parts.scheme == "https"
@@ -94,7 +108,14 @@ def post_json(
     sent = {"Accept": "application/json", "Connection": "close", **headers}
     sent["Content-Type"] = "application/json"
     try:
-        with _ending_in_time(connection):
+        with _ending_in_time(connection, seconds):
+            try:
+                connection.connect()
+            except OSError as error:
+                log.warning("a host was not reached", host=host, error=repr(error))
+                raise NotReached(f"{host} does not answer as it should: {error!r}") from error
+            if seconds is not None:
+                connection.sock.settimeout(seconds)
             connection.request("POST", _path(parts), body, sent)
             with connection.getresponse() as response:
                 raw = response.read(LARGEST + 1)
@@ -196,8 +217,8 @@ def _trust(more: str = "") -> ssl.SSLContext:
 
 
 @contextmanager
-def _ending_in_time(connection: _Pinned) -> Iterator[None]:
-    timer = Timer(AT_MOST, connection.end)
+def _ending_in_time(connection: _Pinned, seconds: float | None = None) -> Iterator[None]:
+    timer = Timer(AT_MOST if seconds is None else seconds, connection.end)
     timer.daemon = True
     timer.start()
     try:
@@ -249,7 +270,7 @@ def _allowed_addresses(host: str, port: int, *, tls: bool) -> list[Address]:
         addresses = []
     if not addresses or not all(_is_allowed(address, tls=tls) for address in addresses):
         log.warning("a host may not be asked", host=host, addresses=[str(a) for a in addresses])
-        raise NotFetched(f"{host} has no address that this portal may ask")
+        raise NotReached(f"{host} has no address that this portal may ask")
     return addresses
 
 
@@ -299,6 +320,7 @@ def _answer(host: str, response: http.client.HTTPResponse, raw: bytes) -> Answer
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise NotFetched(f"{host} answers compressed, which was not asked for")
     try:
-        return Answer(response.status, parsed(raw))
+        said = response.headers.get("Retry-After", "")
+        return Answer(response.status, parsed(raw), said)
     except NotSound as error:
         raise NotFetched(f"what {host} answers {error}") from error
