@@ -19,6 +19,7 @@ MENU = (
     ("code", "Code", "code", Permission.REPOSITORY_VIEW),
     ("catalogue", "Catalogue", "books", Permission.CATALOGUE_VIEW),
     ("ledger", "Audit", "shield-check", Permission.LEDGER_VIEW),
+    ("spend", "Model costs", "coins", Permission.SPEND_VIEW),
     ("people", "People", "users", Permission.MEMBER_VIEW),
     ("settings", "Settings", "settings", Permission.PROVIDER_CHANGE),
     ("account", "Your account", "user-circle", None),

@@ -1,0 +1,101 @@
+"""Language models in a browser, wide and narrow: set up, tried, read a brief, paid for."""
+
+from pathlib import Path
+
+import pytest
+
+from agent import brief_by_model, model_setup
+from agent.models import BriefReading, ModelProvider
+from tenants.scope import tenant_scope
+from tests.agent.gateway.model_servers import KEY, model_server
+from tests.portal.standing import repository_in
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "build" / "screenshots"
+BRIEF = "We are five people. We must not use MongoDB."
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
+
+
+def test_in_a_browser(acme, portal):
+    from playwright.sync_api import expect, sync_playwright
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    address = f"http://{acme.host}:{portal}"
+    complaints = []
+    with tenant_scope(acme.scope):
+        repository_in(acme.project)
+
+    def picture(page, name):
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.screenshot(path=PICTURES / f"models-{name}-{width}.png", full_page=True)
+            wider = page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert wider <= 0, f"{name} scrolls sideways at {width} px"
+        page.set_viewport_size({"width": 1440, "height": 1000})
+
+    with sync_playwright() as playwright, model_server() as server:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}/signin/")
+        page.get_by_role("button", name="Tomas").click()
+        page.wait_for_url(f"{address}/")
+        page.goto(f"{address}/settings/models/")
+        picture(page, "empty")
+        page.get_by_label("Name", exact=False).first.fill("House")
+        page.get_by_label("It speaks like").select_option("compatible")
+        page.get_by_label("Address").fill("http://inside")
+        page.get_by_label("Key").fill(KEY)
+        page.get_by_label("Where it computes").select_option("own")
+        page.get_by_label("What may go there at most").select_option("confidential")
+        page.get_by_label("On: the agent may ask it").check()
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_text("must be an address that begins with https")).to_be_visible()
+        picture(page, "wrong-address")
+        page.get_by_label("Address").fill(server.address)
+        page.get_by_label("Key").fill(KEY)
+        page.get_by_role("button", name="Add", exact=True).click()
+        page.get_by_label("Model", exact=False).first.fill("little")
+        page.get_by_label("Price of what is sent").fill("150")
+        page.get_by_label("Price of what comes back").fill("600")
+        page.get_by_label("Where the prices stand").fill("https://models.example/prices")
+        page.get_by_role("button", name="Add the model").click()
+        page.get_by_role("button", name="Test").click()
+        expect(page.get_by_text("A test was asked for")).to_be_visible()
+        server.says({"word": "countersign"})
+        with tenant_scope(acme.scope):
+            model_setup.try_out(ModelProvider.objects.get().pk)
+        page.get_by_role("link", name="Look again").click()
+        expect(page.get_by_text("little answered as asked")).to_be_visible()
+        picture(page, "provider")
+        page.goto(f"{address}/settings/models/")
+        page.get_by_role("button", name="Save the rules").click()
+        expect(page.get_by_text("The rules are changed")).to_be_visible()
+        picture(page, "list")
+
+        server.says(
+            {"readings": [{"field": "must_nots", "value": "MongoDB", "words": "not use MongoDB"}]}
+        )
+        page.goto(f"{address}/recommendations/new/")
+        page.get_by_label("Paste a brief").fill(BRIEF)
+        page.get_by_role("button", name="Have a language model read it").click()
+        expect(page.get_by_text("A language model reads your brief").first).to_be_visible()
+        with tenant_scope(acme.scope):
+            brief_by_model.read(BriefReading.objects.get().pk)
+        page.get_by_role("link", name="Look again").click()
+        expect(page.get_by_text("because of “not use MongoDB”")).to_be_visible()
+        picture(page, "brief")
+        page.goto(f"{address}/spend/")
+        expect(page.get_by_role("img", name="US dollars a day")).to_be_visible()
+        picture(page, "spend")
+        browser.close()
+
+    # Chromium notes each page that answers with an error; the one refusal is meant.
+    assert [said for said in complaints if "422" not in said] == []
