@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv/bin
 # For checks that read the portal's settings; apart from what `make serve` keeps.
 WITH_SERVERS := $(VENV)/python -m deploy.embedded run --home var/check --
+# A file of tests stays in one process; each process has servers of its own (tests/conftest.py).
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
 export PORTAL_PORT
 
 .PHONY: help
@@ -37,7 +39,7 @@ stop: setup ## End the portal and its servers
 
 .PHONY: test
 test: setup-tests ## The tests, without the slow ones (ARGS="-k name" for some)
-	@$(VENV)/python -m pytest -m "not slow" $(ARGS)
+	@$(VENV)/python -m pytest $(SPREAD) -m "not slow" $(ARGS)
 
 .PHONY: test-all
 test-all: setup-tests ## All the tests, with the long ones

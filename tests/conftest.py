@@ -1,5 +1,6 @@
 """Real servers for every test, with three people: ada may, bo may not, eve is from elsewhere."""
 
+import fcntl
 import os
 import secrets
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import django
@@ -17,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from deploy import embedded  # noqa: E402  # the path above makes it importable
+from tests.telling import told  # noqa: E402
 
 RUNS = ROOT / "var" / "test"
 HOME = RUNS / str(os.getpid())
@@ -25,15 +28,22 @@ HOME = RUNS / str(os.getpid())
 def _servers() -> dict[str, str]:
     """Servers of this run alone, made anew, so that no old table can hide a fault."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    for left_behind in RUNS.iterdir():
-        if not Path(f"/proc/{left_behind.name}").exists():
-            embedded.destroy(left_behind)
+    with (RUNS / "lock").open("w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        for left_behind in RUNS.iterdir():
+            if left_behind.is_dir() and not Path(f"/proc/{left_behind.name}").exists():
+                embedded.destroy(left_behind)
     embedded.start(HOME)
     return embedded.environment(HOME, evidence=True)
 
 
+def _only_hands_out(config: pytest.Config) -> bool:
+    """Whether this process gives tests to others (pytest -n) and runs none."""
+    return bool(config.option.numprocesses) and not hasattr(config, "workerinput")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.collectonly or config.option.markers:
+    if config.option.collectonly or config.option.markers or _only_hands_out(config):
         return
     os.environ.update(_servers())
     os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", DEBUG="0", DEMO="1")
@@ -63,6 +73,18 @@ def _share_middleware() -> None:
         handler._middleware_chain = loaded[0]._middleware_chain
 
     ClientHandler.load_middleware = load_once  # type: ignore[method-assign]
+
+
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """A process of `pytest -n` has ended: take over what it has to tell."""
+    told(node.config).update(getattr(node, "workeroutput", {}).get("told", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for title, lines in told(terminalreporter.config).items():
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

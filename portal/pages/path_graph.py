@@ -7,7 +7,7 @@ from itertools import pairwise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-WIDTH, HEIGHT = 144, 42  # of a box, in the picture's own units
+WIDTH, HEIGHT = 172, 42  # of a box, in the picture's own units
 ACROSS, DOWN = 28, 12  # between two boxes
 CUT = 19  # characters of a name that fit
 

@@ -6,6 +6,8 @@ from statistics import median
 
 import pytest
 
+from tests.telling import told
+
 STRANGER_HAS = 40  # entries at least in the log of who is attacked; the stranger's log is shorter
 
 
@@ -57,16 +59,18 @@ def _no_rate_limits(monkeypatch):
     monkeypatch.setattr(limits, "_count", lambda kind, who: None)
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_sessionfinish(session):
+    """Hand what was counted to the root conftest, which prints it; see `told` there."""
     if not TALLY.doors:
         return
-    say = terminalreporter.write_line
-    terminalreporter.section("the cross-tenant attack")
-    say("doors tried: " + ", ".join(f"{count} {kind}" for kind, count in TALLY.doors.items()))
     total = sum(TALLY.answers.values())
     answers = ", ".join(f"{count} x {answer}" for answer, count in TALLY.answers.most_common())
-    say(f"answers to strangers: {total} ({answers})")
-    say(f"“not yours” compared with “not there”: {TALLY.compared} pairs, no difference")
+    lines = [
+        "doors tried: " + ", ".join(f"{count} {kind}" for kind, count in TALLY.doors.items()),
+        f"answers to strangers: {total} ({answers})",
+        f"“not yours” compared with “not there”: {TALLY.compared} pairs, no difference",
+    ]
     if TALLY.theirs:
         theirs, nobodys = median(TALLY.theirs) * 1000, median(TALLY.nobodys) * 1000
-        say(f"median time of those: {theirs:.2f} ms not yours, {nobodys:.2f} ms not there")
+        lines.append(f"median time of those: {theirs:.2f} ms not yours, {nobodys:.2f} ms not there")
+    told(session.config)["the cross-tenant attack"] = lines
