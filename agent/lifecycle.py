@@ -1,16 +1,17 @@
 """What people may do with tasks, proposals, packs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 from django.utils import timezone
 
 from agent import budget, queue
 from agent.bugs import BadReport, BugReport
+from agent.changes import UpgradeRequest
 from agent.errors import IllegalMove, StaleDigest
 from agent.models import (
     Action,
@@ -42,7 +43,18 @@ MESSAGE_LIMIT = 4_000  # characters
 FILES: dict[str, Permission] = {
     Task.Kind.RECOMMENDATION: Permission.RECOMMENDATION_CREATE,
     Task.Kind.BUGFIX: Permission.TASK_CREATE,
+    Task.Kind.UPGRADE: Permission.TASK_CREATE,
+    Task.Kind.REFACTORING: Permission.TASK_CREATE,
 }
+
+
+class _Asked(Protocol):
+    """What a form was read as."""
+
+    @property
+    def title(self) -> str: ...
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 def file_recommendation(
@@ -99,16 +111,40 @@ def file_bugfix(
     fields: see BugReport.parse(). budgets: see agent.budget; defaults for what is left out.
     Raises Denied, or BadRequest with a message per field.
     """
+    return _file(Task.Kind.BUGFIX, BugReport.parse, fields, repository, owner, by, budgets)
+
+
+def file_upgrade(
+    fields: Mapping[str, Any],
+    *,
+    repository: Repository,
+    owner: User,
+    by: Actor,
+    budgets: Mapping[str, Any] | None = None,
+) -> Task:
+    """Ask for another version of a package. fields: see UpgradeRequest.parse(); else as a bug."""
+    return _file(Task.Kind.UPGRADE, UpgradeRequest.parse, fields, repository, owner, by, budgets)
+
+
+def _file(
+    kind: str,
+    parse: Callable[[Mapping[str, Any]], _Asked],
+    fields: Mapping[str, Any],
+    repository: Repository,
+    owner: User,
+    by: Actor,
+    budgets: Mapping[str, Any] | None,
+) -> Task:
     limits, wrong = budget.parse(budgets or {})
     try:
-        report = BugReport.parse(fields)
+        report = parse(fields)
     except BadReport as error:
         raise BadRequest({**error.errors, **wrong}) from error
     if wrong:
         raise BadRequest(wrong)
     with change(by, Permission.TASK_CREATE, on=repository) as facts:
         task = Task(
-            kind=Task.Kind.BUGFIX,
+            kind=kind,
             project_id=repository.project_id,
             repository=repository,
             goal=report.title,

@@ -42,6 +42,11 @@ class Task(TenantScoped):
     class Kind(models.TextChoices):
         RECOMMENDATION = "recommendation"
         BUGFIX = "bugfix"
+        UPGRADE = "upgrade"
+        REFACTORING = "refactoring"
+
+    # Neither documents nor repairs: judged by the tests before and after.
+    CHANGES: ClassVar[frozenset[str]] = frozenset({"upgrade", "refactoring"})
 
     class State(models.TextChoices):
         QUEUED = "queued"
@@ -436,6 +441,18 @@ class Fix(TenantScoped):
     proof = models.JSONField()  # agent.proof: red, green, suite, reverted, with digests
     proof_sha256 = models.CharField(max_length=64)
     confidence = models.FloatField()  # 0 to 1
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(TenantScoped.Meta):
+        pass
+
+
+class ChangeReport(TenantScoped):
+    """The answer to an upgrade or a refactoring: what was changed, what the tests say of it."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="change_report")
+    report = models.JSONField()  # agent.changes
+    report_sha256 = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import rfc8785
 import structlog
+from django.conf import settings
 from django.db import connection
 from django.db.models import Max, Sum
 from django.utils import timezone
@@ -28,6 +29,7 @@ from agent.live import LiveLog
 from agent.models import (
     Action,
     Artifact,
+    ChangeReport,
     CodeIndex,
     Fix,
     FlakyTest,
@@ -40,12 +42,15 @@ from agent.models import (
     Repository,
     Task,
 )
-from agent.outputs import CHECKS, DIFF, EXPLANATION, FILE, LOG, PROOF, PULL_REQUEST, SARIF
+from agent.outputs import CHANGE, CHECKS, DIFF, EXPLANATION, FILE, LOG, PROOF, PULL_REQUEST, SARIF
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
 from agent.recommender import CatalogueChanged
 from agent.retrieval.citing import Cited
+from agent.supplies import environment_of
 from agent.tools import TOOLS, BadArguments, Bench, Cost, Observation, Tool
+from agent.tools.contract import plainly
+from agent.upgrade import UpgradePlanner
 from agent.watch import Watch
 from authz.change import answered, change, effect
 from authz.errors import Denied
@@ -211,6 +216,9 @@ def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
         agent=Person(agent.name, agent.email),
         requester=Person(task.owner.name, task.owner.email),
         sandbox=sandbox.engine,
+        packages=settings.PACKAGES_DIR,
+        # Repairs run with the plain Python, as their search does.
+        environment=plainly if task.kind == Task.Kind.BUGFIX else environment_of,
         earlier=earlier,
         search=partial(_cited, task.project_id),
         code=partial(_code, task),
@@ -391,9 +399,10 @@ def _stop_step(task: Task, by: Actor) -> None:
 
 
 # Who plans which kind of task. A language model, once there is one, goes in here.
-PLANNERS: dict[str, type[RecommendationPlanner] | type[BugfixPlanner]] = {
+PLANNERS: dict[str, type[loop.Model]] = {
     Task.Kind.RECOMMENDATION: RecommendationPlanner,
     Task.Kind.BUGFIX: BugfixPlanner,
+    Task.Kind.UPGRADE: UpgradePlanner,
 }
 
 
@@ -497,6 +506,7 @@ def _kind_of(name: str) -> Artifact.Kind:
         PULL_REQUEST: Artifact.Kind.PR,
         CHECKS: Artifact.Kind.TEST_LOG,
         PROOF: Artifact.Kind.REPORT,
+        CHANGE: Artifact.Kind.REPORT,
         SARIF: Artifact.Kind.REPORT,
     }
     return known.get(name, Artifact.Kind.STEP)
@@ -513,6 +523,10 @@ def _propose(task: Task, outputs: dict[str, str], *, by: Actor) -> Proposal:
             proof=bench.read_json(PROOF),
             proof_sha256=outputs[PROOF],
             confidence=explained["confidence"],
+        )
+    elif task.kind in Task.CHANGES:
+        ChangeReport.objects.create(
+            task=task, report=bench.read_json(CHANGE), report_sha256=outputs[CHANGE]
         )
     else:
         Recommendation.objects.create(

@@ -73,6 +73,8 @@ if len(WITNESSES) < WITNESS_QUORUM:
         f"WITNESS_QUORUM={WITNESS_QUORUM}, but WITNESSES names {len(WITNESSES)}"
     )
 PACK_DAYS = environment.number("PACK_DAYS", 30)  # how long a pack can be downloaded
+# Wheels and codemods for upgrades, served to sandboxes; need not exist.
+PACKAGES_DIR = Path(environment.text("PACKAGES_DIR", str(DATA_DIR / "packages")))
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
 
 # Roles, teams and shares are asked in this process's memory, or in SQL; the first is quicker.

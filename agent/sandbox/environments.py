@@ -10,11 +10,12 @@ import py_compile
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from agent.sandbox.job import ENVIRONMENT, PYTHON, Environment, SandboxUnavailable
 
@@ -87,6 +88,23 @@ def make_empty(folder: Path) -> Path:
 def is_of_the_system(prefix: Path) -> bool:
     """Whether an interpreter is seen inside anyway, because all of /usr is."""
     return prefix.resolve().is_relative_to("/usr")
+
+
+def add_plain(site: Path, without: Collection[str]) -> None:
+    """Put what every job finds beside the standard library into a folder of packages, compiled.
+
+    without: names, as the index writes them, that come from elsewhere.
+    """
+    for name, package in _with_requirements(PLAIN).items():
+        if canonicalize_name(name) not in without:
+            _copy(package, site)
+    compileall.compile_dir(
+        site,
+        quiet=2,
+        stripdir=str(site.parents[2]),
+        prependdir=ENVIRONMENT,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
 
 
 def finish(folder: Path, final: Path) -> None:

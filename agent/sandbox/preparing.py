@@ -11,7 +11,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import parse_wheel_filename
+
 from agent.sandbox import collecting, egress, environments, forwarding, logs
+from agent.sandbox.bubblewrap import Bubblewrap
 from agent.sandbox.gvisor import GVisor
 from agent.sandbox.job import (
     ENVIRONMENT,
@@ -94,6 +97,35 @@ def locked(
     return Environment(digest, final, prefix)
 
 
+def from_wheels(wheels: Mapping[str, bytes], *, engine: GVisor | Bubblewrap) -> Environment:
+    """An environment with these wheels and pytest, made once and then found by its digest.
+
+    wheels: file name -> content. They are installed in a sandbox without a network. Where they
+    bring pytest themselves, theirs is taken. Raises CannotPrepare.
+    """
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in wheels.items()}
+    plain = environments.plain(engine.store)
+    digest = hashlib.sha256(
+        json.dumps([3, plain.digest, environments.interpreter(), sorted(hashes.items())]).encode()
+    ).hexdigest()
+    final = engine.store / digest
+    if not final.exists():
+        packages = {parse_wheel_filename(name)[:2]: name for name in wheels}
+        lock = "".join(
+            f"{package}=={version} --hash=sha256:{hashes[name]}\n"
+            for (package, version), name in sorted(packages.items())
+        )
+        made = _built({"lock.txt": lock.encode(), "pip.whl": _pip()}, wheels, engine)
+        engine.store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=engine.store, prefix=".making-") as folder:
+            environment = Path(folder) / "environment"
+            site = environments.make_empty(environment)
+            environments.add_plain(site, without={str(package) for package, _ in packages})
+            _unpack(made, environment)
+            environments.keep(environment, final)
+    return Environment(digest, final, Path(sys.base_prefix))
+
+
 def _check(lock: bytes) -> None:
     try:
         text = lock.decode()
@@ -164,7 +196,9 @@ def _fetched(
     return wheels
 
 
-def _built(inputs: Mapping[str, bytes], wheels: Mapping[str, bytes], engine: GVisor) -> bytes:
+def _built(
+    inputs: Mapping[str, bytes], wheels: Mapping[str, bytes], engine: GVisor | Bubblewrap
+) -> bytes:
     """A tar of what the wheels install, with bytecode. Made without any network."""
     command = [*_PIP, "install", *_QUIET, "--no-index", "--find-links", f"{INPUTS}/wheels"]
     command += ["--only-binary", ":all:", "--no-deps", "--no-compile", "--require-hashes"]

@@ -2,6 +2,7 @@
 
 from agent.tools import recommending
 from agent.tools.contract import BadArguments, Bench, Cost, Observation, Tool
+from agent.tools.describing import WRITE_CHANGE
 from agent.tools.patching import CODE_PATCH
 from agent.tools.proving import WRITE_PROOF, WRITE_TEST
 from agent.tools.publishing import OPEN_PR, VERIFY
@@ -10,6 +11,7 @@ from agent.tools.scanning import SAST_SCAN, SECRET_SCAN
 from agent.tools.searching import CODE_SEARCH
 from agent.tools.supplying import LICENSE_CHECK, SBOM_GENERATE
 from agent.tools.testing import RUN_TESTS
+from agent.tools.upgrading import BUMP_DEPENDENCY
 
 TOOLS: dict[str, Tool] = {
     **recommending.TOOLS,
@@ -23,6 +25,8 @@ TOOLS: dict[str, Tool] = {
     "license_check": LICENSE_CHECK,
     "write_test": WRITE_TEST,
     "write_proof": WRITE_PROOF,
+    "bump_dependency": BUMP_DEPENDENCY,
+    "write_change": WRITE_CHANGE,
     "open_pr": OPEN_PR,
     "verify_pull_request": VERIFY,
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from agent.gateway import Answer, Question
 from agent.outputs import FILE, PATCHED, WRITTEN_TESTS
 from agent.recommender import Catalogue, Constraints
 from agent.retrieval.citing import Cited, Search
-from agent.sandbox import Engine
+from agent.sandbox import Engine, Environment
 from authz.permissions import Permission
 from evidence.store import Store
 
@@ -45,6 +46,11 @@ class Cost:
 def never() -> bool:
     """Nobody has cancelled."""
     return False
+
+
+def plainly(files: Mapping[str, bytes]) -> Environment | None:
+    """Everything runs with the plain Python of the product."""
+    return None
 
 
 def unheard(output: bytes) -> None:
@@ -77,6 +83,9 @@ class Bench:
     agent: Person
     requester: Person
     sandbox: Callable[[], Engine]
+    # What the tests of a tree run with; None is the plain Python of the product.
+    environment: Callable[[Mapping[str, bytes]], Environment | None] = plainly
+    packages: Path = Path()  # folder with wheels and codemods of this installation
     earlier: Mapping[str, str] = field(default_factory=dict)
     flaky: frozenset[str] = frozenset()
     search: Search = field(

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agent import proof
+from agent import changes, proof
 from agent.forge import Check
-from agent.outputs import CHECKS, DIFF, FILE, PROOF, PULL_REQUEST, SARIF, TEXT
+from agent.outputs import CHANGE, CHECKS, DIFF, FILE, PROOF, PULL_REQUEST, SARIF, TESTS, TEXT
 from agent.tools.contract import (
     BadArguments,
     Bench,
@@ -22,7 +22,7 @@ from agent.tools.contract import (
 from agent.tools.recommending import checked_files
 from authz.permissions import Permission
 
-RECOMMENDATION = "recommendation"
+RECOMMENDATION, BUGFIX = "recommendation", "bugfix"
 
 
 def open_pr(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
@@ -91,7 +91,7 @@ def verify_pull_request(bench: Bench, arguments: Mapping[str, Any]) -> Observati
     Each file is compared with what was made; the diff must be the one that is kept as evidence;
     documents are linted again, and a repair's proof is judged again. The result is written on the
     pull request, which stops being a draft only when everything holds, and is closed when
-    something does not.
+    something does not; an upgrade whose tests fail stays a draft.
     """
     opened = bench.read_json(PULL_REQUEST)
     number, head_sha = opened["number"], opened["head_sha"]
@@ -106,18 +106,42 @@ def verify_pull_request(bench: Bench, arguments: Mapping[str, Any]) -> Observati
     }
     if bench.kind == RECOMMENDATION:
         observed = checked_files(bench, standing, "on the pull request", also)
-    else:
+    elif bench.kind == BUGFIX:
         observed = _judged_again(bench, also)
+    else:
+        observed = _change_judged_again(bench, also)
     checks = [
         Check(name=f"{check['name']}: {check['path']}", ok=check["ok"], detail=check["detail"])
         for check in json.loads(observed.outputs[CHECKS])
     ]
     bench.forge.set_checks(bench.repository, number, head_sha=head_sha, checks=checks)
-    if observed.ok:
+    if observed.ok and all(check.ok for check in checks):
         bench.forge.mark_ready(bench.repository, number)
-    else:
+    elif not observed.ok:
         bench.forge.close_pull_request(bench.repository, number, reason=observed.said)
     return observed
+
+
+def _change_judged_again(bench: Bench, also: Mapping[str, bool]) -> Observation:
+    """A failing suite keeps the draft a draft, for a person to go on with; what stands on the
+    forge has to be what was made all the same."""
+    baseline, suite = (bench.read_json(f"{TESTS}{name}") for name in ("baseline", "suite"))
+    checks = [
+        {"name": point.name, "path": CHANGE, "ok": point.ok, "detail": point.detail}
+        for point in changes.judged(baseline, suite, bench.read_json(CHANGE))
+    ]
+    draft = [check["detail"] for check in checks if not check["ok"]]
+    checks += [
+        {"name": name, "path": bench.branch, "ok": ok, "detail": "" if ok else "it does not"}
+        for name, ok in also.items()
+    ]
+    broken = [name for name, ok in also.items() if not ok]
+    said = (
+        "; ".join(f"{name}: it does not" for name in broken)
+        or (f"it stays a draft: {draft[0]}" if draft else "")
+        or f"{len(checks)} checks passed on the pull request"
+    )
+    return Observation(said, {CHECKS: as_json(checks)}, ok=not broken)
 
 
 def _judged_again(bench: Bench, also: Mapping[str, bool]) -> Observation:

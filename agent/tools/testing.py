@@ -116,6 +116,7 @@ def run_once(
         files=files,
         inputs={"countersign_report.py": _PLUGIN.read_bytes()},
         collect=(REPORT,),
+        environment=bench.environment(files),
         limits=Limits(wall_s=timeout),
         variables={
             "PYTHONPATH": "/job",

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from agent import repositories
 from authz import people
 from authz.roles import Role
+from deploy import demo_packages
 from tenants.actor import Actor, system_actor
 from tenants.cells.models import POOL, Tenant
 from tenants.scope import current_tenant_id, tenant_scope
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         if settings.DATABASE_ROLE != "owner" or not settings.DEMO:
             raise CommandError("set DATABASE_ROLE=owner and DEMO=1: this opens tenants for a demo")
         by = system_actor("demo", "cli")
+        demo_packages.write(settings.PACKAGES_DIR)
         for said in yaml.safe_load((FOLDER / "people.yaml").read_text())["tenants"]:
             if not Tenant.objects.filter(slug=said["slug"]).exists():
                 self._open(said, by)

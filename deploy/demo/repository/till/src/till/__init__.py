@@ -1,0 +1,1 @@
+"""Splits bills at the counter."""
