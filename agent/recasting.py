@@ -294,8 +294,9 @@ class _Uses:
     def _require_plain(self, node: ast.ClassDef) -> None:
         """What a class binds is its attribute, which reads the outer name until it is bound."""
         for inner in _inside(node):
-            stores = isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
-            if stores and inner.id in self.direct:
+            if not isinstance(inner, ast.Name) or inner.id not in self.direct:
+                continue
+            if isinstance(inner.ctx, ast.Store):
                 where = f"{self.text.path}:{inner.lineno}"
                 raise CannotRecast(f"{where} binds {inner.id} in a class, too")
 

@@ -1,4 +1,4 @@
-"""Repairs: filing a bug, following the agent, deciding about its plan, taking it back."""
+"""Tasks: asking for them, following the agent, deciding about its plan, taking it back."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from agent import lifecycle
 from agent.bugs import FRAMEWORKS, HOWS
 from agent.loop import Phase
-from agent.models import Action, Fix, Message, Plan, Repository, Task
+from agent.models import Action, ChangeReport, Fix, Message, Plan, Repository, Task
 from authz.decisions import visible
 from authz.permissions import Permission
 from portal.api.fields import Named, Text, one_of
@@ -53,11 +53,24 @@ class TaskIn(Schema):
     budgets: Budgets | None = None
 
 
+class UpgradeIn(Schema):
+    """A package that the agent is asked to bring to another version."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: UUID
+    package: Text = Field(max_length=100, examples=["requests"])
+    version: Text = Field("", max_length=60, description="Empty for the newest that is allowed.")
+    why: Text = Field("", max_length=4000)
+    budgets: Budgets | None = None
+
+
 class TaskOut(Schema):
-    """A repair. Adding a field is safe; removing one is not."""
+    """A task. Adding a field is safe; removing one is not."""
 
     id: UUID
     short: str = Field(description="How people refer to it.", examples=["T-1a2b3c4d"])
+    kind: str = one_of(Task.Kind.values)
     title: str = Field(alias="goal")
     state: str = one_of(Task.State.values)
     phase: str = one_of(Phase)
@@ -131,8 +144,15 @@ class TaskFix(Schema):
     confidence: float = Field(description="0 to 1.")
 
 
+class TaskChange(Schema):
+    """What an upgrade or a refactoring changed, what the tests say of it."""
+
+    report: dict[str, Any]
+    report_sha256: str
+
+
 class TaskDetail(TaskOut):
-    """A repair with everything it did so far."""
+    """A task with everything it did so far."""
 
     report: dict[str, Any] = Field(alias="constraints", description="What was reported.")
     budgets: dict[str, Any]
@@ -140,6 +160,11 @@ class TaskDetail(TaskOut):
     steps: list[TaskStep]
     messages: list[TaskMessage]
     fix: TaskFix | None
+    change: TaskChange | None
+
+    @staticmethod
+    def resolve_change(task: Task) -> ChangeReport | None:
+        return getattr(task, "change_report", None)
 
     @staticmethod
     def resolve_plan(task: Task) -> Plan | None:
@@ -184,20 +209,29 @@ class Resumption(Schema):
 
 @router.get("", response={200: Page[TaskOut], **READ_MANY}, by_alias=False)
 def list_tasks(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
-    """Repairs that the caller may see, newest first."""
-    return paging.of(_seen_by(request).filter(kind=Task.Kind.BUGFIX))
+    """Repairs, upgrades and refactorings that the caller may see, newest first."""
+    return paging.of(_seen_by(request).exclude(kind=Task.Kind.RECOMMENDATION))
 
 
 @router.post("", response={201: TaskDetail, **CHANGE}, by_alias=False)
 def file_task(request: PortalRequest, wanted: TaskIn) -> Status[Task]:
     """Ask for a repair. The agent starts as soon as a worker is free."""
-    repository = get_object_or_404(
-        visible(request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all()),
-        pk=wanted.repository,
-    )
     task = lifecycle.file_bugfix(
         wanted.dict(exclude={"repository", "budgets"}),
-        repository=repository,
+        repository=_repository(request, wanted.repository),
+        owner=request.user,
+        by=request.actor,
+        budgets=_limits(wanted.budgets),
+    )
+    return Status(201, _found(request, task.pk))
+
+
+@router.post("/upgrades", response={201: TaskDetail, **CHANGE}, by_alias=False)
+def file_upgrade(request: PortalRequest, wanted: UpgradeIn) -> Status[Task]:
+    """Ask for another version of a package. What stands in the way is told by the task."""
+    task = lifecycle.file_upgrade(
+        wanted.dict(exclude={"repository", "budgets"}),
+        repository=_repository(request, wanted.repository),
         owner=request.user,
         by=request.actor,
         budgets=_limits(wanted.budgets),
@@ -207,7 +241,7 @@ def file_task(request: PortalRequest, wanted: TaskIn) -> Status[Task]:
 
 @router.get("/{task_id}", response={200: TaskDetail, **READ_ONE}, by_alias=False)
 def read_task(request: PortalRequest, task_id: UUID) -> Task:
-    """One repair: plan, steps, messages, what came of it."""
+    """One task: plan, steps, messages, what came of it."""
     return _found(request, task_id)
 
 
@@ -261,12 +295,20 @@ def undo_task(request: PortalRequest, task_id: UUID) -> Status[Task]:
     return Status(202, _found(request, task_id))
 
 
+def _repository(request: PortalRequest, repository_id: UUID) -> Repository:
+    rows = visible(request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all())
+    found: Repository = get_object_or_404(rows, pk=repository_id)
+    return found
+
+
 def _limits(budgets: Budgets | None) -> dict[str, Any]:
     return budgets.dict(exclude_none=True) if budgets else {}
 
 
 def _seen_by(request: PortalRequest) -> QuerySet[Task]:
-    tasks = Task.objects.select_related("repository", "owner", "proposal", "plan", "fix")
+    tasks = Task.objects.select_related(
+        "repository", "owner", "proposal", "plan", "fix", "change_report"
+    )
     return visible(request.actor, Permission.TASK_VIEW, tasks)
 
 

@@ -14,7 +14,7 @@ from authz.roles import ROLES
 MENU = (
     ("home", "Home", "home", None),
     ("recommendations", "Recommendations", "compass", Permission.TASK_VIEW),
-    ("tasks", "Repairs", "bug", Permission.TASK_VIEW),
+    ("tasks", "Tasks", "tools", Permission.TASK_VIEW),
     ("proposals", "Proposals", "git-pull-request", Permission.PROPOSAL_VIEW),
     ("code", "Code", "code", Permission.REPOSITORY_VIEW),
     ("catalogue", "Catalogue", "books", Permission.CATALOGUE_VIEW),

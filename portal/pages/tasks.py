@@ -1,5 +1,6 @@
-"""Repairs: filing a bug, watching the agent, deciding about its plan, taking it back."""
+"""Tasks: asking for them, watching the agent, deciding about its plan, taking it back."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +12,20 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agent import budget, lifecycle
 from agent.bugs import CODE_LIMIT, TEXT_LIMIT, TITLE_LIMIT
 from agent.live import live_log
-from agent.models import Action, Fix, Plan, Proposal, Repository, Task
+from agent.models import Action, ChangeReport, Fix, Plan, Proposal, Repository, Task
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
 from portal.http import PortalRequest
 from portal.pages import lists
 
+KINDS = {
+    Task.Kind.BUGFIX: "Repair",
+    Task.Kind.UPGRADE: "Upgrade",
+    Task.Kind.REFACTORING: "Refactoring",
+}
 COLUMNS = {
+    "kind": "kind",
     "title": "goal",
     "state": "state",
     "who": "owner__name",
@@ -36,17 +43,22 @@ LIMITS = {"title": TITLE_LIMIT, "text": TEXT_LIMIT, "code": CODE_LIMIT}
 
 @require_GET
 def listing(request: PortalRequest) -> HttpResponse:
-    """Every repair that was asked for, newest first."""
+    """Every repair, upgrade and refactoring that was asked for, newest first."""
     tasks = visible(
         request.actor,
         Permission.TASK_VIEW,
-        Task.objects.filter(kind=Task.Kind.BUGFIX).select_related("owner", "repository"),
+        Task.objects.exclude(kind=Task.Kind.RECOMMENDATION).select_related("owner", "repository"),
     )
     wanted = request.GET.get("state", "")
     if wanted in Task.State.values:
         tasks = tasks.filter(state=wanted)
+    kind = request.GET.get("kind", "")
+    if kind in KINDS:
+        tasks = tasks.filter(kind=kind)
     context = {
         "wanted": wanted,
+        "kind": kind,
+        "kinds": KINDS,
         "states": Task.State,
         "may_ask": _repositories(request).exists(),
         **lists.page_of(request, tasks, COLUMNS, first="-when"),
@@ -57,6 +69,18 @@ def listing(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def new(request: PortalRequest) -> HttpResponse:
     """The form that files a bug. What was typed comes back with what is wrong with it."""
+    return _filed(request, "tasks/new.html", lifecycle.file_bugfix, NOBODYS)
+
+
+@require_http_methods(["GET", "POST"])
+def new_upgrade(request: PortalRequest) -> HttpResponse:
+    """The form that asks for another version of a package."""
+    return _filed(request, "tasks/new_upgrade.html", lifecycle.file_upgrade, {})
+
+
+def _filed(
+    request: PortalRequest, template: str, file: Callable[..., Task], first: dict[str, Any]
+) -> HttpResponse:
     repositories = list(_repositories(request))
     if not repositories:
         somewhere = visible(
@@ -66,13 +90,14 @@ def new(request: PortalRequest) -> HttpResponse:
             require(request.actor, Permission.TASK_CREATE, somewhere)
         return render(request, "recommendations/nowhere.html")
     if request.method == "GET":
-        return _form(request, repositories, NOBODYS, {})
+        return _form(request, template, repositories, first, {})
     typed = request.POST.dict()
     chosen = next((one for one in repositories if str(one.pk) == typed.get("repository")), None)
     if chosen is None:
-        return _form(request, repositories, typed, {"repository": "choose one of these"}, 422)
+        wrong = {"repository": "choose one of these"}
+        return _form(request, template, repositories, typed, wrong, 422)
     try:
-        task = lifecycle.file_bugfix(
+        task = file(
             typed,
             repository=chosen,
             owner=request.user,
@@ -80,7 +105,7 @@ def new(request: PortalRequest) -> HttpResponse:
             budgets={"wall_s": typed["wall_s"]} if typed.get("wall_s") else None,
         )
     except BadRequest as refusal:
-        return _form(request, repositories, typed, refusal.errors, 422)
+        return _form(request, template, repositories, typed, refusal.errors, 422)
     return redirect("task", task.pk)
 
 
@@ -164,6 +189,7 @@ def _page(
         "steps": Action.objects.filter(task=task),
         "said": task.messages.select_related("author"),
         "fix": Fix.objects.filter(task=task).first(),
+        "change": ChangeReport.objects.filter(task=task).first(),
         "proposal": proposal,
         "live": live_log(task.pk) if task.is_running else "",
         "waits": waits,
@@ -183,6 +209,7 @@ def _page(
 
 def _form(
     request: PortalRequest,
+    template: str,
     repositories: list[Repository],
     typed: dict[str, Any],
     errors: dict[str, str],
@@ -196,7 +223,7 @@ def _form(
         "limits": LIMITS,
         "wall_s": budget.DEFAULTS["wall_s"],
     }
-    return render(request, "tasks/new.html", context, status=status)
+    return render(request, template, context, status=status)
 
 
 def _found(request: PortalRequest, task_id: UUID) -> Task:

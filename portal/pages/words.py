@@ -6,7 +6,7 @@ from authz.permissions import Permission as P
 DEEDS: dict[str, tuple[str, str]] = {
     P.RECOMMENDATION_CREATE: ("ask for a recommendation", "queued a recommendation"),
     P.TASK_VIEW: ("look at requests", "looked at a request"),
-    P.TASK_CREATE: ("ask for a repair", "asked for a repair"),
+    P.TASK_CREATE: ("ask for a repair, upgrade or refactoring", "asked for a change of code"),
     P.TASK_MESSAGE: ("say something to a task", "said something to a task"),
     P.TASK_UNDO: ("undo a task", "undid a task"),
     P.PLAN_APPROVE: ("decide about a plan", "decided about a plan"),

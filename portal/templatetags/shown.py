@@ -143,6 +143,8 @@ TOOLS = {
     "license_check": "Check the licences",
     "sbom_generate": "Write the bill of materials",
     "write_proof": "Judge the runs, write the proof",
+    "bump_dependency": "Ask for the new version",
+    "write_change": "Judge the runs, write the description",
     "open_pr": "Open the pull request",
     "verify_pull_request": "Verify the pull request",
 }

@@ -161,3 +161,47 @@ def test_somebody_of_another_project_finds_no_such_task(acme, globex, sign_in):
     with tenant_scope(acme.scope):
         task = repair_of(acme, "bo", Task.State.IN_PROGRESS)
     assert sign_in(globex, "ada").get(f"/tasks/{task.pk}/").status_code == 404
+
+
+def test_a_developer_asks_for_an_upgrade_on_the_page_and_a_program_through_the_api(acme, sign_in):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    bo = sign_in(acme, "bo")
+    assert "the newest that is allowed" in bo.get("/tasks/upgrade/").content.decode()
+    asked = {"repository": str(repository.pk), "package": "Requests", "why": "It is old."}
+
+    wrong = bo.post("/tasks/upgrade/", {**asked, "package": "../x", "version": "newest"})
+    answer = bo.post("/tasks/upgrade/", asked)
+    other = bo.post(
+        "/api/v1/tasks/upgrades", {**asked, "version": "2.0"}, content_type="application/json"
+    )
+
+    assert wrong.status_code == 422
+    assert "must be the name of a package" in wrong.content.decode()
+    assert "must be a version such as" in wrong.content.decode()
+    page = bo.get(answer["Location"]).content.decode()
+    assert "Upgrade requests to the newest version allowed" in page
+    assert "It is old." in page
+    assert (other.status_code, other.json()["kind"]) == (201, "upgrade")
+    assert other.json()["report"] == {"package": "requests", "version": "2.0", "why": "It is old."}
+    listed = bo.get("/tasks/", {"kind": "upgrade"}).content.decode()
+    assert "Upgrade requests to 2.0" in listed
+    assert "Upgrade requests" not in bo.get("/tasks/", {"kind": "bugfix"}).content.decode()
+
+
+@pytest.mark.parametrize("who", ["iris", "eve"])
+def test_who_may_not_ask_for_changes_files_no_upgrade(acme, globex, sign_in, who):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    company = globex if who == "eve" else acme
+    asked = {"repository": str(repository.pk), "package": "requests"}
+
+    page = sign_in(company, who).post("/tasks/upgrade/", asked)
+    answer = sign_in(company, who).post(
+        "/api/v1/tasks/upgrades", asked, content_type="application/json"
+    )
+
+    assert page.status_code in {200, 403, 404, 422}
+    assert answer.status_code == (404 if who == "eve" else 403)
+    with tenant_scope(acme.scope):
+        assert not Task.objects.exists()
