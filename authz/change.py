@@ -59,6 +59,7 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
                 outcome=facts.outcome,
                 policy=decision.policy,
                 answers=facts.answers,
+                last=True,
             )
     except Refused as refusal:
         ledger.record(

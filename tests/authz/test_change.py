@@ -1,13 +1,20 @@
 """change(): permitted, atomic and recorded, or not at all."""
 
+from contextlib import suppress
+from dataclasses import replace
+from uuid import uuid4
+
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, transaction
 
 from authz.change import change
 from authz.decisions import decide, visible, who_may
 from authz.errors import Conflict, Denied
+from authz.models import Grant
 from authz.permissions import Permission
 from authz.roles import ROLES, Role
+from evidence import ledger
 from tenants.actor import Actor, system_actor
 from tenants.models import Project
 from tenants.scope import tenant_scope
@@ -50,6 +57,73 @@ def test_an_error_undoes_the_change_with_its_entry(in_acme, entries):
     ):
         Project.objects.create(slug="second", name="Second")
         raise ZeroDivisionError
+
+    assert not Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == []
+
+
+def test_a_change_is_committed_along_with_its_entry(in_acme, entries):
+    before, seen = len(entries(in_acme)), []
+
+    with change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project):
+        Project.objects.filter(pk=in_acme.project.pk).update(name="Other")
+        transaction.on_commit(lambda: seen.append(connection.in_atomic_block))
+
+    with psycopg.connect(connection.connection.info.dsn, password=_password()) as other:
+        other.execute(
+            "SELECT set_config('search_path', %s, false), set_config('app.tenant_id', %s, false)",
+            [f'"{in_acme.scope.schema}", public', str(in_acme.scope.tenant_id)],
+        )
+        named = "SELECT name FROM tenants_project WHERE id = %s"
+        assert other.execute(named, [in_acme.project.pk]).fetchone() == ("Other",)
+    assert seen == [False]
+    assert entries(in_acme)[before:] == [("project.create", "ok")]
+
+
+def _password():
+    return connection.settings_dict["PASSWORD"]
+
+
+def test_an_entry_that_cannot_be_stored_undoes_the_change(in_acme, entries, monkeypatch):
+    before = len(entries(in_acme))
+    # Row security refuses an entry of a tenant that the session is not bound to.
+    other = replace(in_acme.scope, tenant_id=uuid4())
+    monkeypatch.setattr(ledger, "current", lambda: other)
+
+    with (
+        pytest.raises(ProgrammingError, match="row-level security"),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        Project.objects.create(slug="second", name="Second")
+
+    monkeypatch.undo()
+    assert not Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == []
+
+
+def test_a_change_that_fails_at_its_commit_leaves_neither_rows_nor_an_entry(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with (
+        pytest.raises(IntegrityError, match="authz_grant"),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        Grant.objects.create(user_id=uuid4(), role="developer")
+
+    assert not Grant.objects.filter(role="developer", user__isnull=True).exists()
+    assert entries(in_acme)[before:] == []
+
+
+def test_a_change_whose_transaction_has_failed_unseen_is_not_taken_for_done(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with (
+        pytest.raises(DatabaseError),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+        suppress(psycopg.Error),
+    ):
+        Project.objects.create(slug="second", name="Second")
+        connection.connection.execute("SELECT 1 / 0")
 
     assert not Project.objects.filter(slug="second").exists()
     assert entries(in_acme)[before:] == []
