@@ -29,6 +29,7 @@ class Permission(StrEnum):
     CATALOGUE_REFRESH = "catalogue.refresh"  # put what a source says anew to the others
     CATALOGUE_APPROVE = "catalogue.approve"  # let it into the tenant's catalogue, or not
     LEDGER_VIEW = "ledger.view"
+    LEDGER_EXPORT = "ledger.export"  # take entries away as a file
     LEDGER_VERIFY = "ledger.verify"  # have the whole log recounted
     DOCUMENT_ADD = "document.add"  # evidence that people bring for a control
     DOCUMENT_APPROVE = "document.approve"  # let it count, or not

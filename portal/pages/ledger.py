@@ -1,18 +1,19 @@
 """The audit pages: entries of the ledger, the proof of each, the state of the log."""
 
-import csv
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
+from agent.log_search import MOST, Wanted, export_entries, matching
 from authz.decisions import may, require
+from authz.errors import BadRequest
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence import ledger
@@ -23,11 +24,10 @@ from evidence.notes import NoteFault, verify_checkpoint
 from evidence.signing import VerifierKey
 from portal.http import PortalRequest
 from portal.pages import words
-from tenants.models import User
+from tenants.models import Project, User
 from tenants.scope import current_tenant_id
 
 ROWS = 30  # on one page
-CSV_ROWS = 10_000
 # Object of an entry -> the page about it.
 PAGES = {
     "task": "recommendation",
@@ -37,28 +37,43 @@ PAGES = {
     "logcheck": "log-check",
     "policyversion": "policy-version",
 }
-FILTERS = ("action", "actor", "object", "outcome", "run")
 OUTCOMES = ("ok", "denied", "failed")
-COLUMNS = ("index", "recorded_at", "actor_type", "actor_name", "actor_id", "action", "outcome")
-CSV_COLUMNS = (*COLUMNS, "object_type", "object_id", "run")
+# Door of an entry -> what people call it.
+DOORS = {
+    "page": "a page",
+    "api": "the API",
+    "job": "a job",
+    "cli": "the command line",
+    "scim": "the directory",
+}
+CONTENT_TYPES = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
 
 
 @require_GET
 def listing(request: PortalRequest) -> HttpResponse:
     """Sealed entries, newest first, as filtered by the address."""
     _require_view(request)
-    wanted = _wanted(request)
-    rows = _filtered(wanted).defer("leaf", "leaf_hash")
-    page = _page(request, rows)
+    wanted = Wanted.said_in(request.GET)
+    errors: dict[str, str] = {}
+    try:
+        rows = matching(wanted)
+    except BadRequest as refusal:
+        errors, rows = refusal.errors, Entry.objects.none()
+    page = _page(request, rows.defer("leaf", "leaf_hash"))
     context = {
         "page": [(entry, words.done(entry.action, entry.object_type)) for entry in page.entries],
         "newer": page.newer,
         "older": page.older,
         "wanted": wanted,
-        "filtered": any(wanted.values()),
-        "filters": {name: said for name, said in wanted.items() if said},
+        "errors": errors,
+        "filtered": bool(wanted.filters),
+        "filters": wanted.filters,
+        "most": MOST,
         "actions": sorted(map(str, words.DEEDS)),
         "outcomes": OUTCOMES,
+        "doors": DOORS,
+        "projects": Project.objects.order_by("name"),
+        "may_export": may(request.actor, Permission.LEDGER_EXPORT, AsTenant(current_tenant_id())),
         "may_verify": may(request.actor, Permission.LEDGER_VERIFY, AsTenant(current_tenant_id())),
         **_log_state(),
     }
@@ -66,14 +81,14 @@ def listing(request: PortalRequest) -> HttpResponse:
 
 
 @require_GET
-def export(request: PortalRequest) -> HttpResponse:
-    """What the list shows under the same filters, as CSV: at most CSV_ROWS, newest first."""
+def export(request: PortalRequest, kind: str) -> HttpResponse:
+    """What the list shows under the same filters, as a file; recorded in the ledger."""
     _require_view(request)
-    rows = _filtered(_wanted(request)).order_by("-index").values_list(*CSV_COLUMNS)[:CSV_ROWS]
+    content = export_entries(Wanted.said_in(request.GET), kind, by=request.actor)
     return HttpResponse(
-        "".join(_csv_lines(rows)),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="ledger.csv"'},
+        content,
+        content_type=f"{CONTENT_TYPES[kind]}; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="ledger.{kind}"'},
     )
 
 
@@ -127,31 +142,6 @@ def _require_view(request: PortalRequest) -> None:
     require(request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id()))
 
 
-def _wanted(request: PortalRequest) -> dict[str, str]:
-    # PostgreSQL cannot compare with a text that holds a zero character.
-    return {name: request.GET.get(name, "").replace("\0", "").strip() for name in FILTERS}
-
-
-def _filtered(wanted: Mapping[str, str]) -> QuerySet[Entry]:
-    rows: QuerySet[Entry] = Entry.objects.all()
-    if wanted["action"]:
-        rows = rows.filter(action__startswith=wanted["action"])
-    if wanted["actor"]:
-        rows = rows.filter(Q(actor_id=wanted["actor"]) | Q(actor_name__icontains=wanted["actor"]))
-    if wanted["outcome"]:
-        rows = rows.filter(outcome=wanted["outcome"])
-    if wanted["run"]:
-        # People know a run by the short name of its task, "T-1a2b3c4d".
-        rows = rows.filter(run__startswith=wanted["run"].lower().removeprefix("t-"))
-    if wanted["object"]:
-        kind, _, identity = wanted["object"].rpartition(":")
-        if kind:
-            rows = rows.filter(object_type=kind, object_id=identity)
-        else:
-            rows = rows.filter(Q(object_type=identity) | Q(object_id=identity))
-    return rows
-
-
 def _page(request: PortalRequest, rows: QuerySet[Entry]) -> Page:
     before, after = (_index(request.GET.get(name)) for name in ("before", "after"))
     if after is not None:
@@ -183,26 +173,6 @@ def _log_state() -> dict[str, Any]:
         "key": key,
         "key_id": VerifierKey.parse(key.vkey).key_id if key else "",
     }
-
-
-def _csv_lines(rows: QuerySet[Entry, tuple[Any, ...]]) -> Iterator[str]:
-    class Line:
-        """What csv writes to; gives the line back."""
-
-        @staticmethod
-        def write(line: str) -> str:
-            return line
-
-    writer = csv.writer(Line())
-    yield writer.writerow(CSV_COLUMNS)
-    for row in rows:
-        yield writer.writerow([cell(value) for value in row])
-
-
-def cell(value: object) -> str:
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    # A spreadsheet would run a cell that begins like a formula.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _name_of(account: str | None) -> str:

@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from agent.log_search import cell
 from authz import access_reviews
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest, Conflict, OwnAccess
@@ -22,7 +23,6 @@ from authz.permissions import Permission
 from portal.directory import member_by_email
 from portal.http import PortalRequest
 from portal.pages import lists
-from portal.pages.ledger import cell
 from tenants.actor import Actor
 from tenants.scope import current_tenant_id
 

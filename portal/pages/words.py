@@ -23,6 +23,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.REPOSITORY_VIEW: ("look at repositories", "looked at a repository"),
     P.REPOSITORY_REGISTER: ("register a repository", "registered a repository"),
     P.LEDGER_VIEW: ("read the ledger", "read the ledger"),
+    P.LEDGER_EXPORT: ("take entries of the ledger away", "took entries of the ledger away"),
     P.LEDGER_VERIFY: ("have the log recounted", "had the log recounted"),
     P.DOCUMENT_ADD: ("add documents for controls", "added or withdrew a document for controls"),
     P.DOCUMENT_APPROVE: ("decide about documents", "decided about a document for controls"),

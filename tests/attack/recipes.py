@@ -167,6 +167,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST tokens/<uuid:token_id>/revoke/": Recipe({}),
     "GET audit/": LOOK_HARD,
     "GET audit/entries.csv": LOOK_HARD,
+    "GET audit/entries.jsonl": LOOK_HARD,
     "GET audit/checks/": LOOK_HARD,
     "POST audit/checks/": Recipe({}, answers=frozenset({302})),  # her own log
     "GET audit/checks/<uuid:check_id>/": LOOK_HARD,

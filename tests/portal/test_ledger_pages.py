@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import os
 import re
+from hashlib import sha256
 from itertools import chain
 
 import psycopg
@@ -72,6 +74,13 @@ def test_a_ledger_that_is_not_sealed_yet_says_what_waits(acme, sign_in):
         ("actor=nobody-of-that-name", set()),
         ("run=T-00000000", set()),
         ("actor=%00bo", {"ledger.view.denied"}),
+        ("door=page", {"ledger.view.denied"}),
+        ("door=scim", set()),
+        ("since=2001-01-01&action=project.create", {"project.create"}),
+        ("since=2090-01-01", set()),
+        ("until=2001-01-01T10:00", set()),
+        ("until=2090-01-01&outcome=denied", {"ledger.view.denied"}),
+        ("project=x", set()),
     ],
 )
 def test_filters_stand_in_the_address(acme, sign_in, query, actions):
@@ -136,6 +145,44 @@ def test_what_is_seen_can_be_taken_away_as_csv(acme, log, sign_in):
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert {row["action"] for row in rows} == {"member.admit"}
     assert int(rows[0]["index"]) > int(rows[-1]["index"])
+
+
+def test_taking_entries_away_is_on_record_with_the_digest_of_the_file(acme, log, sign_in, entries):
+    answer = sign_in(acme, "iris").get("/audit/entries.jsonl?action=member.")
+
+    lines = [json.loads(line) for line in answer.content.splitlines()]
+    assert {line["leaf"]["action"] for line in lines} == {"member.admit"}
+    chosen = {entry.index: entry for entry in log}[lines[0]["index"]]
+    assert bytes(chosen.leaf) in answer.content
+    assert lines[0]["facts"]["roles"]
+    assert entries(acme)[-1] == ("ledger.export", "ok")
+    with tenant_scope(acme.scope):
+        sealed()
+        facts = Payload.objects.get(pk=Entry.objects.get(action="ledger.export").pk).facts
+    assert facts["sha256"] == sha256(answer.content).hexdigest()
+    assert (facts["entries"], facts["filters"]) == (len(lines), {"action": "member."})
+
+
+def test_entries_of_a_project_are_those_of_its_runs_and_its_own(acme, sign_in):
+    with tenant_scope(acme.scope):
+        proposal = proposal_of(acme.people["bo"], acme.project)
+        by = acme.people["iris"].actor("page", signed_in=JUST_NOW)
+        evidence_ledger.record("pack.download", by=by, on=proposal)
+        sealed()
+    iris = sign_in(acme, "iris")
+
+    page = iris.get(f"/audit/?project={acme.project.pk}").content.decode()
+    other = iris.get(f"/audit/?project={acme.people['bo'].pk}").content.decode()
+
+    assert set(re.findall(r'small">([a-z_.]+)<', page)) == {"project.create", "pack.download"}
+    assert "No entry matches" in other
+
+
+def test_a_time_that_is_none_is_said_and_nothing_is_shown(acme, log, sign_in):
+    page = sign_in(acme, "iris").get("/audit/?since=soon").content.decode()
+
+    assert "Since is no time; write a day as 2026-11-23" in page
+    assert re.findall(r'href="/audit/(\d+)/"', page) == []
 
 
 def test_a_name_cannot_become_a_formula_in_a_spreadsheet(acme, sign_in):
@@ -209,7 +256,7 @@ def test_erased_facts_leave_an_entry_that_still_proves_itself(acme, log, sign_in
     assert page.count("Holds") == 4
 
 
-DOORS = ["/audit/", "/audit/0/", "/audit/999999/", "/audit/entries.csv"]
+DOORS = ["/audit/entries.jsonl", "/audit/", "/audit/0/", "/audit/999999/", "/audit/entries.csv"]
 
 
 @pytest.mark.parametrize("path", DOORS)

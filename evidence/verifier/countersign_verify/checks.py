@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from . import completeness, entries, envelope, key_history, notes, strict_json
 from .container import Container
+from .documents import check_documents, read_documents
 from .entries import Log
 from .findings import Findings, Rejected, Unusable
 from .key_history import History
@@ -106,7 +107,8 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     key_history.check_history(history, scope["tenant"]["id"], checkpoint, findings)
     key_history.check_pins(history, trust.keys, trust.since, checkpoint, findings)
     documents = _documents(pack.files)
-    log = _check_entries(pack, scope, documents.approvals, findings)
+    uploads, wanted = read_documents(pack.files)
+    log = _check_entries(pack, scope, documents.approvals, wanted, findings)
     log.before = _beginning(pack.files, scope, history)
     _check_places(pack.files, scope, checkpoint, log, findings)
     _check_previous(trust.previous, pack.files, history, checkpoint, log, findings)
@@ -124,6 +126,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     )
     _check_approvals(documents.approvals, log, pull_requests, findings)
     _check_controls(documents.controls, log, pack.files, findings)
+    check_documents(uploads, scope, documents.controls, log, pack.files, pack.listed, findings)
     report_json = pack.files.read("report.json")
     parts = check_figures(
         strict_json.read_object("report.json", report_json),
@@ -332,9 +335,11 @@ def _check_entries(
     pack: _Pack,
     scope: Mapping[str, Any],
     approvals: Sequence[Mapping[str, Any]],
+    also: Collection[int],
     findings: Findings,
 ) -> Log:
     wanted = {index for row in approvals if type(index := row.get("entry")) is int}
+    wanted.update(also)
     if completeness.SAMPLE in pack.files.members:
         sample = strict_json.read_object(completeness.SAMPLE, pack.files.read(completeness.SAMPLE))
         wanted |= {index for index in (sample.get("entry"),) if type(index) is int}
