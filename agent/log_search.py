@@ -26,7 +26,9 @@ from tenants.scope import current_tenant_id
 MOST = 50_000  # entries in one file
 COLUMNS = ("index", "recorded_at", "actor_type", "actor_name", "actor_id", "action", "outcome")
 CSV_COLUMNS = (*COLUMNS, "door", "object_type", "object_id", "run")
-FORMATS = ("csv", "jsonl")
+# An entry is recorded in the last moment of its transaction, so two stand in another order than
+# their times by seconds at most; hosts whose clocks differ by more than this have other troubles.
+DISORDER = timedelta(hours=1)
 PEOPLE = 200  # at most, whom a name is taken for
 _LAST = "~"  # comes after whatever stands in actions, ids and hex
 
@@ -96,9 +98,9 @@ def matching(wanted: Wanted) -> QuerySet[Entry]:
     if wanted.project:
         rows = rows.filter(_in_project(wanted.project))
     if wanted.since:
-        rows = rows.filter(recorded_at__gte=_moment("since", wanted.since))
+        rows = _since(rows, _moment("since", wanted.since))
     if wanted.until:
-        rows = rows.filter(recorded_at__lt=_moment("until", wanted.until))
+        rows = _until(rows, _moment("until", wanted.until))
     return rows
 
 
@@ -138,6 +140,23 @@ def _in_project(project: str) -> Q:
         return Q(pk__in=[])
     runs = Task.objects.filter(project_id=project_id).annotate(run=Cast("pk", CharField()))
     return Q(run__in=runs.values("run")) | Q(object_type="project", object_id=str(project_id))
+
+
+def _since(rows: QuerySet[Entry], moment: datetime) -> QuerySet[Entry]:
+    """From the moment on. Places are bounded too, or a page of the newest would be looked for among
+    all that came later; entries stand in the order of their times but for what DISORDER allows."""
+    before = Entry.objects.filter(recorded_at__lt=moment - DISORDER).order_by("-recorded_at")
+    place = before.values_list("index", flat=True).first()
+    rows = rows.filter(recorded_at__gte=moment)
+    return rows if place is None else rows.filter(index__gt=place)
+
+
+def _until(rows: QuerySet[Entry], moment: datetime) -> QuerySet[Entry]:
+    """Up to the moment, without it; see _since()."""
+    after = Entry.objects.filter(recorded_at__gte=moment + DISORDER).order_by("recorded_at")
+    place = after.values_list("index", flat=True).first()
+    rows = rows.filter(recorded_at__lt=moment)
+    return rows if place is None else rows.filter(index__lt=place)
 
 
 def _moment(name: str, said: str) -> datetime:

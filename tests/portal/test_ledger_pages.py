@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from datetime import timedelta
 from hashlib import sha256
 from itertools import chain
 
@@ -13,6 +14,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from agent import log_search
+from agent.log_search import Wanted
 from evidence import ledger as evidence_ledger
 from evidence.models import Entry, Payload
 from portal.pages import ledger
@@ -176,6 +179,21 @@ def test_entries_of_a_project_are_those_of_its_runs_and_its_own(acme, sign_in):
 
     assert set(re.findall(r'small">([a-z_.]+)<', page)) == {"project.create", "pack.download"}
     assert "No entry matches" in other
+
+
+def test_entries_of_a_time_long_ago_are_found_among_later_ones(acme, log, sign_in, monkeypatch):
+    middle = log[len(log) // 2].recorded_at
+    monkeypatch.setattr(log_search, "DISORDER", timedelta(0))
+    with tenant_scope(acme.scope):
+        before = set(log_search.matching(Wanted(until=middle.isoformat())))
+        after = set(log_search.matching(Wanted(since=middle.isoformat())))
+        first = log_search.matching(
+            Wanted(since="2001-01-01", until=log[0].recorded_at.isoformat())
+        )
+
+        assert before == {entry for entry in log if entry.recorded_at < middle}
+        assert after == {entry for entry in log if entry.recorded_at >= middle}
+        assert list(first) == []
 
 
 def test_a_time_that_is_none_is_said_and_nothing_is_shown(acme, log, sign_in):
