@@ -8,6 +8,7 @@ import argparse
 import os
 import statistics
 import time
+from datetime import timedelta
 
 import django
 
@@ -53,7 +54,7 @@ def main() -> None:
                 cursor.execute(FILL, filled | {"end": end})
                 at = end + 1
         now = timezone.now()
-        old = now - timezone.timedelta(seconds=said.entries * 0.9)
+        old = now - timedelta(seconds=said.entries * 0.9)
         cases = {
             "no filter": Wanted(),
             "a common action": Wanted(action="task."),
@@ -66,7 +67,7 @@ def main() -> None:
             "one object": Wanted(object="task:thing-12345"),
             "one run": Wanted(run="run-12345"),
             "an hour long ago": Wanted(
-                since=old.isoformat(), until=(old + timezone.timedelta(hours=1)).isoformat()
+                since=old.isoformat(), until=(old + timedelta(hours=1)).isoformat()
             ),
         }
         for name, wanted in cases.items():
