@@ -17,7 +17,7 @@ from agent.recommender.catalogue import KINDS, VERDICTS
 from agent.recommender.reading import Own
 from agent.recommender.refresh import Reading, compare
 from authz.change import change
-from authz.decisions import held_by
+from authz.decisions import held_by, require
 from authz.errors import BadRequest, Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -53,6 +53,7 @@ def add_technology(fields: Mapping[str, Any], *, by: Actor) -> CatalogueEntry:
     fields: id, name, layers (ids), kind, licence (SPDX or LicenseRef-...), aliases, languages,
     source (where that can be looked up). Raises Denied; BadRequest names each field.
     """
+    require(by, Permission.CATALOGUE_CHANGE, AsTenant(current_tenant_id()))
     entry = _entry(fields)
     row = CatalogueEntry(kind=CatalogueEntry.Kind.TECHNOLOGY, technology=entry["id"], content=entry)
     own = places.own_of_tenant()
@@ -66,6 +67,7 @@ def add_fact(technology: str, fields: Mapping[str, Any], *, by: Actor) -> Catalo
 
     fields: attribute, value, source (where it can be looked up), as_of. Raises Denied, BadRequest.
     """
+    require(by, Permission.CATALOGUE_CHANGE, AsTenant(current_tenant_id()))
     attribute = _said(fields, "attribute")
     value = _typed(_said(fields, "value"))
     content = {
@@ -89,6 +91,7 @@ def set_standard(technology: str, fields: Mapping[str, Any], *, by: Actor) -> Ca
 
     fields: verdict, reason, until (a day, may be empty). Raises Denied, BadRequest.
     """
+    require(by, Permission.CATALOGUE_CHANGE, AsTenant(current_tenant_id()))
     verdict = str(fields.get("verdict", ""))
     if verdict and verdict not in VERDICTS:
         raise BadRequest({"verdict": f"expected {', '.join(VERDICTS)}, or nothing to lift it"})

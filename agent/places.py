@@ -15,6 +15,7 @@ from agent.models import CatalogueEntry, CatalogueRefresh, Repository
 from agent.recommender import Catalogue, reading
 from agent.recommender.reading import Own
 from evidence.store import Store
+from tenants import asked
 from tenants.scope import current_tenant_id, pinned
 
 # How long another process may go on with a tenant's catalogue as it was, in seconds.
@@ -77,6 +78,8 @@ def own_of_tenant() -> Own:
 
 
 def _own(tenant_id: UUID) -> Own:
+    # Whether it is looked up or remembered: who may not read it must not see it either way.
+    asked.check_table(CatalogueEntry._meta.db_table)
     now = monotonic()
     if (known := _seen.get(tenant_id)) is not None and now - known[0] < _LASTS_S:
         return known[1]

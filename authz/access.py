@@ -12,6 +12,7 @@ from authz.models import Grant, Share, Team, TeamMember
 from authz.permissions import Permission
 from authz.relations import person
 from authz.roles import ONLY_BY_PEOPLE, Role
+from tenants import asked
 from tenants.models import Membership, Project, User
 from tenants.scope import current_tenant_id
 
@@ -108,6 +109,7 @@ def members_of(team: UUID) -> set[UUID]:
     return relations.subjects_with("member", Ref("team", team.int))
 
 
+@asked.without_asking(asked.Purpose.DECIDE)
 def who_can_help(
     permission: Permission, said: Explanation | None, on: Ref, asker: UUID | None
 ) -> list[User]:

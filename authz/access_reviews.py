@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from authz import access, people, relations, teams
 from authz.change import change
+from authz.decisions import may_somewhere
 from authz.errors import BadRequest, Conflict, OwnAccess
 from authz.graph import Graph, Ref
 from authz.groups import TELLERS
@@ -187,11 +188,7 @@ def is_told(item: AccessReviewItem) -> bool:
 
 def reviews_somewhere(by: Actor) -> bool:
     """Whether the actor may answer for at least one project."""
-    return by.user_id is not None and bool(
-        relations.objects_with(
-            relations.person(by.user_id), Permission.ACCESS_REVIEW_ANSWER, "project"
-        )
-    )
+    return may_somewhere(by, Permission.ACCESS_REVIEW_ANSWER)
 
 
 def overdue(items: QuerySet[AccessReviewItem]) -> QuerySet[AccessReviewItem]:

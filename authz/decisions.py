@@ -15,6 +15,7 @@ from authz.errors import Denied
 from authz.graph import Explanation
 from authz.in_force import active_policies
 from authz.model import MODEL
+from authz.opened import opened_by
 from authz.permissions import Permission
 from authz.policy_facts import RECORDED_AS, facts_of
 from authz.roles import (
@@ -27,6 +28,7 @@ from authz.roles import (
     Role,
 )
 from evidence import ledger
+from tenants import asked
 from tenants.actor import Actor
 from tenants.models import Membership, User
 from tenants.scope import current
@@ -85,6 +87,7 @@ _HELD = """
 Held = tuple[Role, UUID | None]
 
 
+@asked.without_asking(asked.Purpose.DECIDE)
 def held_by(actor: Actor) -> list[Held]:
     """Roles that the actor holds now. Always read afresh: a removed grant must bite at once."""
     if actor.user_id is None:
@@ -100,9 +103,12 @@ def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
     """Whether `by` may do `permission` to `on`. Denies unless a role, a team or a share allows it
     and, for what is sensitive, no policy of the platform or of the tenant forbids it."""
     started = perf_counter_ns()
-    said = _decide(by, permission, on)
-    if permission in cedar.SENSITIVE:
-        said = _by_policies(said, by, on)
+    with asked.without_asking(asked.Purpose.DECIDE):
+        said = _decide(by, permission, on)
+        if permission in cedar.SENSITIVE:
+            said = _by_policies(said, by, on)
+    if said.allowed:
+        asked.opens(opened_by(permission))
     return replace(said, latency_ms=round((perf_counter_ns() - started) / 1e6, 3))
 
 
@@ -128,7 +134,22 @@ def _by_policies(said: Decision, by: Actor, on: Thing) -> Decision:
 def may(by: Actor, permission: Permission, on: Thing) -> bool:
     """decide() for showing or hiding a button; leaves nothing in the ledger."""
     # Circumstances are left to change(): whoever they stop should be told why.
-    return _decide(by, permission, on).allowed
+    with asked.without_asking(asked.Purpose.DECIDE):
+        allowed = _decide(by, permission, on).allowed
+    if allowed:
+        asked.opens(opened_by(permission))
+    return allowed
+
+
+def may_somewhere(by: Actor, permission: Permission, type: str = "project") -> bool:
+    """Whether there is a thing of that type that `by` may do it to; leaves no record."""
+    if by.user_id is None or barred(by, permission):
+        return False
+    with asked.without_asking(asked.Purpose.DECIDE):
+        somewhere = bool(relations.objects_with(relations.person(by.user_id), permission, type))
+    if somewhere:
+        asked.opens(opened_by(permission))
+    return somewhere
 
 
 def require(by: Actor, permission: Permission, on: Thing) -> None:
@@ -177,16 +198,26 @@ def visible[M: Model](
     Each query made of the rows is on record before they are handed on.
     """
     started = perf_counter()
-    rows = _visible(by, permission, among, of, path)
+    with asked.without_asking(asked.Purpose.DECIDE):
+        rows = _visible(by, permission, among, of, path)
+    asked.mark(rows)
+    asked.opens(opened_by(permission))
     took = onrecord.milliseconds_since(started)
     revision = relations.revision_in_memory()
     return onrecord.listed(rows, onrecord.Listing(by, permission, POLICY_DIGEST, took, revision))
 
 
+def own[M: Model](by: Actor, among: QuerySet[M], path: str = "user") -> QuerySet[M]:
+    """The rows of `among` that are the actor's own, which takes no right. path: to the account."""
+    rows = among.filter(**{path: by.user_id}) if by.user_id else among.none()
+    asked.mark(rows)
+    return rows
+
+
 def _visible[M: Model](
     by: Actor, permission: Permission, among: QuerySet[M], of: str, path: str
 ) -> QuerySet[M]:
-    if by.user_id is None or _barred(by, permission):
+    if by.user_id is None or barred(by, permission):
         return among.none()
     if not of:
         of = str(among.model._meta.model_name)
@@ -195,6 +226,7 @@ def _visible[M: Model](
     return among.filter(relations.list_filter(relations.person(by.user_id), permission, of, path))
 
 
+@asked.without_asking(asked.Purpose.DECIDE)
 def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]]:
     """Every active person who may or has a role as (id, name, decision), allowed ones first.
 
@@ -229,16 +261,16 @@ def _decide(by: Actor, permission: Permission, on: Thing) -> Decision:
         if by.type == "robot" and permission in DIRECTORY:
             return Decision(permission, True, ["the tenant's directory may do this"])
         return no(f"a directory may not {_said(permission)}")
-    if reason := _barred(by, permission):
+    if reason := barred(by, permission):
         return no(reason)
     if permission in OWN and getattr(on, "user_id", None) == by.user_id:
         return Decision(permission, True, [f"everybody may {_said(permission)} of their own"])
     asked = relations.person(by.user_id), permission, relations.object_of(on)
     found = feeding.confirmed(relations.explain(*asked), *asked)
-    return Decision(permission, found.allowed, [_because(found, permission)], explanation=found)
+    return Decision(permission, found.allowed, [because(found, permission)], explanation=found)
 
 
-def _barred(by: Actor, permission: Permission) -> str:
+def barred(by: Actor, permission: Permission) -> str:
     """Why the actor may not, whatever their roles say; empty if nothing bars them."""
     if by.only is not None and permission not in by.only:
         return f"this token was made without leave to {_said(permission)}"
@@ -250,7 +282,8 @@ def _barred(by: Actor, permission: Permission) -> str:
 _OWN_REQUEST = "whoever asked for it cannot let it through: a second person must"
 
 
-def _because(found: Explanation, permission: Permission) -> str:
+def because(found: Explanation, permission: Permission) -> str:
+    """What roles, teams and shares say, in plain words."""
     if found.why == "excluded":
         return _OWN_REQUEST
     if found.why == "disputed":

@@ -16,6 +16,7 @@ from authz.errors import BadRequest, Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence import ledger
+from tenants import asked
 from tenants.actor import Actor, directory_actor, system_actor
 from tenants.models import DirectoryClient, DirectoryRequest
 from tenants.scope import current_tenant_id
@@ -88,6 +89,7 @@ def last_requests(
     return (rows.exclude(problem="") if only_problems else rows).order_by("-at")
 
 
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def client_of(token: str) -> DirectoryClient | None:
     """The client that a token or access token belongs to, even one that is let in no more."""
     if token.startswith(TOKEN_PREFIX):
@@ -104,6 +106,7 @@ def client_of(token: str) -> DirectoryClient | None:
     return client if client and said["for"] == client.secret_digest[:16] else None
 
 
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def client_by_secret(client_id: str, secret: str) -> DirectoryClient | None:
     """The client with these OAuth credentials, even one that is let in no more."""
     try:
@@ -148,6 +151,7 @@ def actor_of(client: DirectoryClient) -> Actor:
     return directory_actor(client.pk, client.name)
 
 
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def touch(client: DirectoryClient) -> None:
     """Remember, to the minute, that the directory is in use."""
     now = timezone.now()
@@ -155,6 +159,7 @@ def touch(client: DirectoryClient) -> None:
         DirectoryClient.objects.filter(pk=client.pk).update(used_at=now)
 
 
+@asked.without_asking(asked.Purpose.RECORD)
 def remember_request(
     client: DirectoryClient, method: str, path: str, status: int, problem: str
 ) -> None:

@@ -11,6 +11,7 @@ from authz.graph import Explanation, Ref
 from authz.model import MODEL
 from authz.permissions import Permission
 from evidence.models import Entry, Payload, StagedEntry
+from tenants import asked
 from tenants.models import User
 
 
@@ -31,6 +32,7 @@ class Refusal:
     by_policy: bool  # roles allowed it; a policy did not
 
 
+@asked.without_asking(asked.Purpose.DECIDE)
 def found(record_id: UUID) -> Refusal | None:
     """The denial with that id, sealed or not yet; None for anything else that is recorded."""
     entry = Entry.objects.filter(pk=record_id).first()

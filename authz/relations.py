@@ -235,13 +235,23 @@ def _answered[A](from_graph: Callable[[Graph, float], A], in_sql: Callable[[], A
 def _graph() -> Iterator[tuple[Graph, float]]:
     """The pinned tenant's graph, no older than now, with PostgreSQL's time."""
     epoch, number, now = _read_revision()
+    with graph_at(epoch, number) as graph:
+        yield graph, now
+
+
+@contextmanager
+def graph_at(epoch: UUID | None, number: int) -> Iterator[Graph]:
+    """The pinned tenant's graph, no older than that revision, which PostgreSQL has just said.
+
+    Nobody else asks or changes it in the block. Raises Unusable when that takes too long to get.
+    """
     kept = _kept(current_tenant_id())
     if not kept.lock.acquire(timeout=PATIENCE):
         raise Unusable("somebody else is reading this tenant's tuples")
     try:
         if kept.epoch != epoch or kept.number < number:
             _bring_up_to_date(kept, epoch, number)
-        yield kept.graph, now
+        yield kept.graph
     finally:
         kept.lock.release()
 
@@ -325,6 +335,11 @@ _SLICE = f"""
     WHERE (subject_type, subject_id, subject_relation) IN (SELECT type, id, relation FROM mine)
         AND (object_type, relation) IN {{groups}}
 """  # noqa: S608
+
+
+def prepared_rows(query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Rows of the pinned tenant by a statement that PostgreSQL plans once a session."""
+    return _rows(query, values)
 
 
 def _rows(query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 from hashlib import sha256
+from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
@@ -16,6 +17,7 @@ from authz.models import ApiToken, Grant
 from authz.people import AsTenant
 from authz.permissions import Permission
 from authz.roles import ONLY_BY_PEOPLE, PROJECT_ROLES, ROLES, TENANT_ROLES, Role
+from tenants import asked
 from tenants.actor import Actor
 from tenants.models import Membership, Project, User
 from tenants.scope import current_tenant_id
@@ -55,7 +57,7 @@ def create_token(
         token = ApiToken.objects.create(
             user=user,
             name=name.strip(),
-            digest=_digest(secret),
+            digest=digest_of(secret),
             hint=secret[:HINT],
             scopes=wanted,
             made_by=by.id,
@@ -83,6 +85,7 @@ def revoke_token(token: ApiToken, *, by: Actor) -> None:
         facts.update(of=str(token.user_id), name=token.name, hint=token.hint)
 
 
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def token_of(secret: str) -> ApiToken | None:
     """The token that `secret` is, as long as it is good and its account active."""
     if not secret.startswith(PREFIX):
@@ -91,7 +94,7 @@ def token_of(secret: str) -> ApiToken | None:
     token: ApiToken | None = (
         ApiToken.objects.select_related("user")
         .filter(
-            digest=_digest(secret),
+            digest=digest_of(secret),
             revoked_at=None,
             expires_at__gt=now,
             user__membership__state=Membership.State.ACTIVE,
@@ -99,9 +102,15 @@ def token_of(secret: str) -> ApiToken | None:
         .first()
     )
     if token and (token.used_at is None or token.used_at < now - TOUCHED_EVERY):
-        ApiToken.objects.filter(pk=token.pk).update(used_at=now)
-        Membership.objects.filter(user=token.user).update(seen_at=now)
+        touch(token.pk, token.user_id)
     return token
+
+
+def touch(token_id: UUID, user_id: UUID) -> None:
+    """Remember, to the minute, that a token and its account are in use."""
+    now = timezone.now()
+    ApiToken.objects.filter(pk=token_id).update(used_at=now)
+    Membership.objects.filter(user=user_id).update(seen_at=now)
 
 
 def scopes_of(user: User) -> list[Permission]:
@@ -181,5 +190,6 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """What the table knows a token by: its SHA-256, in hex."""
     return sha256(secret.encode()).hexdigest()

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
-from authz.decisions import may
+from authz.decisions import may, own
 from authz.models import ApiToken, Grant, GroupRole
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -39,7 +39,7 @@ def session_seen_by(actor: Actor, handle: UUID) -> Session:
     """One's own session; for those who may end sessions, anybody's. Raises Http404."""
     rows: QuerySet[Session] = Session.objects.exclude(user=None).select_related("user")
     if not may(actor, Permission.SESSION_END, AsTenant(current_tenant_id())):
-        rows = rows.filter(user=actor.user_id)
+        rows = own(actor, rows)
     return get_object_or_404(rows, handle=handle)
 
 
@@ -53,7 +53,7 @@ def token_seen_by(actor: Actor, token_id: UUID) -> ApiToken:
     """One's own token; for those who may revoke tokens, anybody's. Raises Http404."""
     rows: QuerySet[ApiToken] = ApiToken.objects.select_related("user")
     if not may(actor, Permission.TOKEN_REVOKE, AsTenant(current_tenant_id())):
-        rows = rows.filter(user=actor.user_id)
+        rows = own(actor, rows)
     return get_object_or_404(rows, pk=token_id)
 
 

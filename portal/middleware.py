@@ -12,6 +12,7 @@ from authz import onrecord
 from authz.errors import NotRecorded
 from portal.errors import problem, suspended, unknown_host
 from portal.signin.sessions import signed_in, touch
+from tenants.asked import watched
 from tenants.scope import scope_of_host, tenant_scope
 from tenants.trace import tracing
 
@@ -74,7 +75,7 @@ class TenantMiddleware:
             return suspended(request, scope)
         request.tenant = scope  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(tenant_id=str(scope.tenant_id))
-        with tenant_scope(scope):
+        with tenant_scope(scope), watched():
             return self.get_response(request)
 
 

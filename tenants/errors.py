@@ -7,3 +7,7 @@ class Refused(Exception):
 
 class NoTenant(RuntimeError):
     """Tenant data was touched with no tenant pinned, or with another one pinned: a bug of ours."""
+
+
+class Unasked(RuntimeError):
+    """A request touched rows of a tenant, and nobody had asked whether it may: a bug of ours."""

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from agent import lifecycle
 from agent.loop import Phase
 from agent.models import Action, Plan, Repository, Task
-from agent.places import catalogue
+from agent.places import catalogue, shared_catalogue
 from agent.recommender import BadConstraints, Constraints
 from agent.recommender.constraints import (
     COMPLIANCE_TARGETS,
@@ -173,7 +173,7 @@ def file_recommendation(request: PortalRequest, wanted: RecommendationIn) -> Sta
 @router.get("/examples", response={200: list[Wanted], 401: Problem})
 def list_examples(request: PortalRequest) -> list[Mapping[str, Any]]:
     """Requests to start from; add a repository, then post one."""
-    return [dict(example) for example in catalogue().examples]
+    return [dict(example) for example in shared_catalogue().examples]
 
 
 @router.get(

@@ -25,6 +25,7 @@ from portal.pages.lists import ROWS
 from portal.pages.path_graph import draw
 from portal.pages.paths import Names, Way, ways_of
 from portal.things import CALLED, KINDS, thing_seen_by, titles_seen_by
+from tenants import asked
 from tenants.models import Membership, Project, User
 from tenants.scope import current_tenant_id
 
@@ -157,8 +158,9 @@ def _person_seen(request: PortalRequest, user_id: UUID) -> tuple[User, list[Proj
     """The account and the projects that the one who asks may know of; everybody knows their own."""
     if user_id == request.actor.user_id:
         mine = access.projects_of(user_id)
-        person = User.objects.select_related("membership").get(pk=user_id)
-        return person, list(Project.objects.filter(pk__in=mine).order_by("name"))
+        with asked.without_asking(asked.Purpose.OWN):
+            person = User.objects.select_related("membership").get(pk=user_id)
+            return person, list(Project.objects.filter(pk__in=mine).order_by("name"))
     known = known_members_seen_by(request.actor, AsTenant(current_tenant_id()))
     person = get_object_or_404(known, pk=user_id)
     return person, list(projects_seen_by(request.actor))

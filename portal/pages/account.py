@@ -10,6 +10,7 @@ from authz.models import Grant
 from portal.accounts import groups_behind, groups_told_of, open_sessions_of, session_here
 from portal.http import PortalRequest
 from portal.pages import tokens
+from tenants import asked
 from tenants.models import Membership
 
 
@@ -31,18 +32,23 @@ def create_token(request: PortalRequest) -> HttpResponse:
 def _page(
     request: PortalRequest, typed: QueryDict, errors: dict[str, str], status: int = 200
 ) -> HttpResponse:
-    grants = Grant.objects.filter(user=request.user).select_related("project")
-    told = groups_told_of(request.user)
-    here = session_here(request)
-    context = {
-        "membership": Membership.objects.get(user=request.user),
-        "grants": [
+    with asked.without_asking(asked.Purpose.OWN):
+        membership = Membership.objects.get(user=request.user)
+        grants = Grant.objects.filter(user=request.user).select_related("project")
+        told = groups_told_of(request.user)
+        by_groups = [
             (grant, groups_behind(grant, told))
             for grant in grants.order_by("project__name", "role")
-        ],
+        ]
+        sessions = list(open_sessions_of(request.user))
+        own_tokens = tokens.rows_of(request.user)
+    here = session_here(request)
+    context = {
+        "membership": membership,
+        "grants": by_groups,
         "here": here.handle if here else None,
-        "sessions": open_sessions_of(request.user),
-        "tokens": tokens.rows_of(request.user),
+        "sessions": sessions,
+        "tokens": own_tokens,
         "may_revoke": True,
         **tokens.form_of(request.user, typed, errors),
     }

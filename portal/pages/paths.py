@@ -11,6 +11,7 @@ from authz.models import Team
 from authz.roles import Role
 from portal.pages.path_graph import Node, sentence
 from portal.things import CALLED, KINDS
+from tenants import asked
 from tenants.models import Project, User
 from tenants.scope import current
 
@@ -40,6 +41,7 @@ class Names:
     the way to what one may see are no secret then.
     """
 
+    @asked.without_asking(asked.Purpose.DECIDE)
     def __init__(self, paths: Iterable[Path], known: dict[Ref, str] | None = None) -> None:
         self.names: dict[Ref, str] = dict(known or {})
         wanted: dict[str, set[UUID]] = {}

@@ -174,6 +174,11 @@ def _list(
     changes_roles = may(request.actor, Permission.ROLE_CHANGE, tenant) or any(
         may(request.actor, Permission.PROJECT_ROLE_CHANGE, project) for project in projects
     )
+    may_review = (
+        may(request.actor, Permission.ACCESS_REVIEW_RUN, tenant)
+        or may(request.actor, Permission.LEDGER_VIEW, tenant)
+        or access_reviews.reviews_somewhere(request.actor)
+    )
     context = {
         "members": human(known).count(),
         "agents": known.filter(kind=User.Kind.AGENT),
@@ -185,10 +190,8 @@ def _list(
         "ticked": typed.getlist("roles"),
         "errors": errors,
         "offered": [(role, GIST[role]) for role in TENANT_ROLES],
-        "may_review": may(request.actor, Permission.ACCESS_REVIEW_RUN, tenant)
-        or may(request.actor, Permission.LEDGER_VIEW, tenant)
-        or access_reviews.reviews_somewhere(request.actor),
-        "review_due": access_reviews.is_waiting_for_start(),
+        "may_review": may_review,
+        "review_due": may_review and access_reviews.is_waiting_for_start(),
         "may_see_teams": may(request.actor, Permission.MEMBER_VIEW, tenant),
         "may_admit": may(request.actor, Permission.MEMBER_ADMIT, tenant),
         "may_change": changes_roles,

@@ -27,6 +27,9 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import SCIM_MEDIA_TYPE
 
 from authz import directory
+from authz.decisions import require
+from authz.people import AsTenant
+from authz.permissions import Permission
 from portal import limits
 from portal.scim.peculiar import put_right
 from portal.scim.resources import id_of
@@ -34,6 +37,7 @@ from portal.scim.service import SERVICE
 from portal.scim.storage import DirectoryStorage
 from tenants.errors import Refused
 from tenants.models import DirectoryClient
+from tenants.scope import current_tenant_id
 
 log = structlog.get_logger(__name__)
 
@@ -168,8 +172,10 @@ def _served(client: DirectoryClient, request: HttpRequest, path: str) -> HttpRes
         headers=dict(request.headers),
         body=put_right(body) if request.method == "PATCH" else body,
     )
+    actor = directory.actor_of(client)
+    require(actor, Permission.DIRECTORY_SYNC, AsTenant(current_tenant_id()))
     storage = DirectoryStorage(
-        directory.actor_of(client),
+        actor,
         asked.base_url,
         writes=request.method not in READS and not path.endswith(".search"),
         members_asked=_members_asked(asked),

@@ -24,6 +24,7 @@ from portal.http import PortalRequest
 from portal.signin import demo, oidc, saml
 from portal.signin.journey import INVITED, Journey, begin, safe_next, turn_away
 from portal.signin.sessions import open_session, session_of
+from tenants import asked
 from tenants.models import IdentityProvider
 from tenants.scope import current_tenant_id
 
@@ -35,6 +36,7 @@ START: dict[str, Callable[[HttpRequest, IdentityProvider, Journey], HttpResponse
 
 @login_not_required
 @require_http_methods(["GET", "POST"])
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def signin(request: HttpRequest) -> HttpResponse:
     """The tenant's identity provider; in a demo without one, the list of people."""
     provider = provider_in_use()
@@ -53,6 +55,7 @@ def signin(request: HttpRequest) -> HttpResponse:
 # content security policy names, and a provider's is not among them.
 @login_not_required
 @require_GET
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def start(request: HttpRequest) -> HttpResponse:
     """Off to the provider."""
     limits.check("signin", request)
@@ -76,6 +79,7 @@ def test(request: PortalRequest, provider_id: UUID) -> HttpResponse:
 
 @login_not_required
 @require_http_methods(["GET", "POST"])
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     """An invitation: whose it is. Posting opens it.
 
@@ -106,6 +110,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 
 
 @require_POST
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def signout(request: PortalRequest) -> HttpResponse:
     """Ends this session, at the provider too where it offers that."""
     row = session_of(request)

@@ -25,6 +25,7 @@ from portal.signin.journey import Journey, finish, take, turn_away
 from portal.signin.oidc_party import CALLBACK, RelyingParty
 from portal.signin.oidc_provider import Metadata, implied_issuer, metadata_of
 from portal.signin.oidc_tokens import NotAccepted
+from tenants import asked
 from tenants import secrets as sealed
 from tenants.actor import system_actor
 from tenants.models import IdentityProvider, Session
@@ -80,6 +81,7 @@ def start(request: HttpRequest, provider: IdentityProvider, journey: Journey) ->
 @login_not_required
 @never_cache
 @require_GET
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def callback(request: HttpRequest) -> HttpResponse:
     """The provider's answer: a code, or why there is none."""
     journey = take(request, request.GET.get("state", ""))
@@ -139,6 +141,7 @@ def signout_address(request: HttpRequest, session: Session) -> str | None:
 @login_not_required
 @never_cache
 @require_POST
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def logout(request: HttpRequest) -> HttpResponse:
     """A provider ends sessions that it began: OpenID Connect Back-Channel Logout 1.0."""
     provider = None

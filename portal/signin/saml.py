@@ -36,6 +36,7 @@ from portal.signin.saml_messages import (
     read_logout,
     toolkit,
 )
+from tenants import asked
 from tenants.actor import system_actor
 from tenants.models import IdentityProvider, Session
 from tenants.secrets import SecretsUnavailable
@@ -65,6 +66,7 @@ def start(request: HttpRequest, provider: IdentityProvider, journey: Journey) ->
 @csrf_exempt  # the provider's page sends it; what stands against forgery is the journey
 @login_not_required
 @require_POST
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def acs(request: HttpRequest, provider_id: UUID) -> HttpResponse:
     """Where the provider's answer arrives (assertion consumer service)."""
     provider = _provider(provider_id)
@@ -104,6 +106,7 @@ def acs(request: HttpRequest, provider_id: UUID) -> HttpResponse:
 
 @login_not_required
 @require_GET
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def metadata(request: HttpRequest, provider_id: UUID) -> HttpResponse:
     """What the provider has to know about us. Not signed: only our own key, in it, could do so."""
     provider = _provider(provider_id)
@@ -130,6 +133,7 @@ def metadata(request: HttpRequest, provider_id: UUID) -> HttpResponse:
 
 @login_not_required
 @require_GET
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def logout(request: HttpRequest, provider_id: UUID) -> HttpResponse:
     """Signs somebody out because the provider says so, and sends the browser back there."""
     provider = _provider(provider_id)

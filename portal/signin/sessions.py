@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from authz import sessions
+from tenants import asked
 from tenants.actor import SignedIn
 from tenants.models import Identity, Membership, Session, User
 
@@ -59,6 +60,7 @@ class SessionStore(DatabaseStore):
             seen_at=now,
         )
 
+    @asked.without_asking(asked.Purpose.SIGN_IN)
     def _get_session_from_db(self) -> Session | None:
         now = timezone.now()
         self.row = (
@@ -74,9 +76,15 @@ class SessionStore(DatabaseStore):
             self._session_key = None
         return self.row
 
+    @asked.without_asking(asked.Purpose.SIGN_IN)
+    def save(self, must_create: bool = False) -> None:
+        super().save(must_create)
+
+    @asked.without_asking(asked.Purpose.SIGN_IN)
     def exists(self, session_key: str) -> bool:
         return Session.objects.filter(session_key=digest_of(session_key)).exists()
 
+    @asked.without_asking(asked.Purpose.SIGN_IN)
     def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if key is not None:
@@ -134,6 +142,7 @@ def signed_in(request: HttpRequest) -> SignedIn | None:
     return SignedIn(row.opened_at, row.way, tuple(methods))
 
 
+@asked.without_asking(asked.Purpose.SIGN_IN)
 def touch(request: HttpRequest, user: User) -> None:
     """Remember, to the minute, that the session is in use."""
     row, now = session_of(request), timezone.now()

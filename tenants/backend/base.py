@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.backends.postgresql import base as postgresql
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django_tenants.postgresql_backend.base import FakeTenant
 from django_tenants.postgresql_backend.introspection import DatabaseSchemaIntrospection
 
@@ -10,6 +11,12 @@ from tenants.backend.schema import WalledSchemaEditor
 from tenants.scope import pinned
 
 PUBLIC = "public"
+
+
+class WalledOperations(DatabaseOperations):
+    """Has queries compiled where tenants.asked is asked first."""
+
+    compiler_module = "tenants.backend.compiler"
 
 
 class DatabaseWrapper(postgresql.DatabaseWrapper):
@@ -23,6 +30,7 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
     """
 
     SchemaEditorClass = WalledSchemaEditor
+    ops_class = WalledOperations
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._told: tuple[str, str] | None = None
