@@ -28,6 +28,7 @@ from agent.own_frameworks import known
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
 from authz.change import change
+from authz.decisions import require
 from authz.errors import BadRequest
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -369,10 +370,11 @@ def order_pack(order: PackOrder, *, by: Actor) -> Pack:
 
     Raises Denied, or BadRequest with a message per field.
     """
-    if problems := _problems(order):
-        raise BadRequest(problems)
     tenant_id = current_tenant_id()
     about, title = AsTenant(tenant_id), "Everything recorded"
+    require(by, Permission.PACK_EXPORT, about)
+    if problems := _problems(order):
+        raise BadRequest(problems)
     object_type, object_id = "tenant", str(tenant_id)
     if order.repository is not None:
         object_type, object_id = "repository", str(order.repository.pk)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from authz import access, people, relations, teams
 from authz.change import change
-from authz.decisions import may_somewhere
+from authz.decisions import may_somewhere, require
 from authz.errors import BadRequest, Conflict, OwnAccess
 from authz.graph import Graph, Ref
 from authz.groups import TELLERS
@@ -36,6 +36,7 @@ def start(days: int, *, by: Actor) -> AccessReview:
     """
     if not DAYS[0] <= days <= DAYS[1]:
         raise BadRequest({"days": f"expected a number from {DAYS[0]} to {DAYS[1]}"})
+    require(by, Permission.ACCESS_REVIEW_RUN, people.AsTenant(current_tenant_id()))
     reviewers = _Reviewers()
     with change(by, Permission.ACCESS_REVIEW_RUN, on=people.AsTenant(current_tenant_id())) as facts:
         if AccessReview.objects.filter(state=State.OPEN).exists():

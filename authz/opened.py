@@ -18,7 +18,8 @@ _SIGN_IN = {P.PROVIDER_CHANGE}
 _DIRECTORY = {P.DIRECTORY_CHANGE, P.DIRECTORY_SYNC, P.PROVIDER_CHANGE}
 _POLICIES = {P.POLICY_CHANGE, P.POLICY_APPROVE, P.POLICY_RESTORE}
 _TOKENS = {P.TOKEN_CREATE, P.TOKEN_REVOKE, P.SERVICE_CREATE, P.PROVIDER_CHANGE, P.SESSION_END}
-_LOG = {P.LEDGER_VIEW, P.LOG_EXPORT_CHANGE, P.PACK_EXPORT}
+_LOG = {P.LEDGER_VIEW, P.LEDGER_VERIFY, P.LOG_EXPORT_CHANGE, P.PACK_EXPORT}
+_CONTROLS = {P.LEDGER_VIEW, P.DOCUMENT_ADD, P.DOCUMENT_APPROVE, P.FRAMEWORK_CHANGE, P.PACK_EXPORT}
 _EMERGENCIES = {P.EMERGENCY_APPROVE, P.EMERGENCY_END}
 
 # Whoever may do anything at all reads names of people and projects: they stand on everything.
@@ -41,6 +42,8 @@ BY_RIGHT: dict[str, set[P]] = {
     "agent_planrule": _WORK | {P.PLAN_RULE_CHANGE},
     "agent_draft": _FILE,
     "agent_repository": _WORK | {P.REPOSITORY_VIEW, P.REPOSITORY_REGISTER},
+    "agent_codeindex": _WORK | {P.REPOSITORY_VIEW},
+    "agent_codepiece": _WORK | {P.REPOSITORY_VIEW},
     "agent_catalogueentry": _CATALOGUE | _WORK | {P.REPOSITORY_VIEW},
     "agent_cataloguerefresh": _CATALOGUE | _WORK | {P.REPOSITORY_VIEW},
     "authz_grant": _PEOPLE | _REVIEWS | _SIGN_IN | {P.DIRECTORY_CHANGE},
@@ -54,14 +57,17 @@ BY_RIGHT: dict[str, set[P]] = {
     "authz_accessreview": _REVIEWS,
     "authz_accessreviewitem": _REVIEWS,
     "authz_logdestination": {P.LOG_EXPORT_CHANGE, P.PROVIDER_CHANGE},
-    "evidence_entry": _LOG | _POLICIES | _LOOK,
-    "evidence_payload": _LOG | _POLICIES | _LOOK,
-    "evidence_stagedentry": _LOG | _POLICIES | _LOOK,
-    "evidence_loghead": _LOG,
+    "evidence_entry": _LOG | _CONTROLS | _POLICIES | _LOOK,
+    "evidence_payload": _LOG | _CONTROLS | _POLICIES | _LOOK,
+    "evidence_stagedentry": _LOG | _CONTROLS | _POLICIES | _LOOK,
+    "evidence_loghead": _LOG | _CONTROLS,
     "evidence_logkey": _LOG,
-    "evidence_checkpoint": _LOG,
+    "evidence_checkpoint": _LOG | _CONTROLS,
     "evidence_cosignature": _LOG,
     "evidence_subtreeroot": _LOG,
+    "evidence_logcheck": _LOG,
+    "evidence_controldocument": _CONTROLS,
+    "evidence_ownframework": _CONTROLS,
     "evidence_pack": {P.PACK_EXPORT} | _LOOK,
     "evidence_signedrecord": _LOG | _LOOK,
     "tenants_session": {P.SESSION_END, P.SESSION_OPEN, P.MEMBER_VIEW},
