@@ -20,6 +20,7 @@ _POLICIES = {P.POLICY_CHANGE, P.POLICY_APPROVE, P.POLICY_RESTORE}
 _TOKENS = {P.TOKEN_CREATE, P.TOKEN_REVOKE, P.SERVICE_CREATE, P.PROVIDER_CHANGE, P.SESSION_END}
 _LOG = {P.LEDGER_VIEW, P.LEDGER_VERIFY, P.LOG_EXPORT_CHANGE, P.PACK_EXPORT}
 _CONTROLS = {P.LEDGER_VIEW, P.DOCUMENT_ADD, P.DOCUMENT_APPROVE, P.FRAMEWORK_CHANGE, P.PACK_EXPORT}
+_MODELS = {P.MODELS_CHANGE, P.MODEL_ASK, P.SPEND_VIEW}
 _EMERGENCIES = {P.EMERGENCY_APPROVE, P.EMERGENCY_END}
 
 # Whoever may do anything at all reads names of people and projects: they stand on everything.
@@ -40,6 +41,12 @@ BY_RIGHT: dict[str, set[P]] = {
     "agent_proposal": _WORK,
     "agent_review": _WORK,
     "agent_planrule": _WORK | {P.PLAN_RULE_CHANGE},
+    "agent_changereport": _WORK,
+    "agent_briefreading": _FILE,
+    "agent_modelprovider": _MODELS | _FILE | {P.PROVIDER_CHANGE},
+    "agent_offeredmodel": _MODELS | _FILE | {P.PROVIDER_CHANGE},
+    "agent_modelrules": _MODELS | _FILE,
+    "agent_modelcall": _MODELS | _WORK,
     "agent_draft": _FILE,
     "agent_repository": _WORK | {P.REPOSITORY_VIEW, P.REPOSITORY_REGISTER},
     "agent_codeindex": _WORK | {P.REPOSITORY_VIEW},

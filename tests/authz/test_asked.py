@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # No request ever reads these outside of a change, a decision, or another purpose that is named.
 NEVER_READ_BY_DOORS = {
+    "agent_modelanswer",
     "authz_tuple",
     "authz_tuplelog",
     "authz_revision",
