@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError
 from agent import (
     brief_by_model,
     dossier,
+    drift_watch,
     log_check,
     model_setup,
     queue,
@@ -89,6 +90,25 @@ def _read_moved() -> None:
         return
     for repository_id in upkeep.moved_repositories():
         index_code.delay(str(repository_id))
+
+
+@shared_task(base=TenantlessJob)
+def look_for_drift() -> None:
+    """Ask again where facts have left a countersigned choice behind."""
+    for_each_tenant("drift", _raise_drift, find=lambda _: tenants_with_repositories())
+
+
+def _raise_drift() -> None:
+    if current().suspended:
+        return
+    for proposal_id in drift_watch.left_behind():
+        raise_drift.delay(str(proposal_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def raise_drift(proposal_id: str) -> None:
+    """Raise the task that asks again what one proposal answered. Safe to deliver twice."""
+    drift_watch.raise_task(UUID(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

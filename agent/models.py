@@ -94,6 +94,8 @@ class Task(TenantScoped):
     phase = models.CharField(max_length=6, default="plan")  # plan, act, verify, done
     reason = models.TextField(blank=True)  # why it ended as it did, in plain words
     cancel_asked_by = models.CharField(max_length=200, blank=True)
+    # When nobody asked for it: the proposal that facts left behind, with these facts.
+    raised_for = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

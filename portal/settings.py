@@ -244,6 +244,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "look for drift": {
+        "task": "agent.jobs.look_for_drift",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "resume what nobody works on": {
         "task": "agent.jobs.resume_stalled",
         "schedule": 15.0,

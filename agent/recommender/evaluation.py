@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from agent.recommender.brief import as_fields, complaints, read_brief
 from agent.recommender.catalogue import Catalogue, Layer
 from agent.recommender.constraints import Constraints
 from agent.recommender.elimination import eliminate
-from agent.recommender.evidence import retrieve
+from agent.recommender.evidence import asked_for, retrieve
 from agent.recommender.named_options import (
     KNOWN,
     MADE_BY,
@@ -34,6 +35,7 @@ ABLATIONS: Mapping[str, frozenset[str]] = {
 }
 BASELINES = ("random", "popularity")
 BINS = 5
+TEMPERATURES = tuple(step / 20 for step in range(8, 61))  # 0.4 to 3
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)  # percentiles: 95%
 # One weight of the model is what popularity alone would say.
@@ -133,7 +135,7 @@ def rank_case(
     """
     names = list(case.options)
     random.Random(f"{case.id}:{seed}").shuffle(names)  # noqa: S311 - shuffling, not secrecy
-    layer = layer_of(case.layer, names, catalogue)
+    layer = layer_of(case.layer, names, catalogue, _asked(case, catalogue))
     extended, read = with_named_options(names, layer, catalogue, today)
     asked = request_of(case, layer, extended)
     evidence = retrieve(asked, extended, today, only=[option.technology for option in read])
@@ -155,12 +157,19 @@ def rank_case(
     )
 
 
+def _asked(case: Case, catalogue: Catalogue) -> list[str]:
+    """Capabilities that the words of a case ask for, in whatever layer."""
+    text = "\n".join(case.constraints)[:4000]
+    said = Constraints.parse({"title": "Request", "building": text})
+    return [row["capability"] for row in asked_for(said, catalogue)]
+
+
 def baseline(case: Case, catalogue: Catalogue, today: dt.date, which: str, seed: int) -> Ranking:
     """Rank the options by chance, or by adoption alone."""
     names = list(case.options)
     chance = random.Random(f"{case.id}:{seed}")  # noqa: S311 - shuffling, not secrecy
     chance.shuffle(names)
-    layer = layer_of(case.layer, names, catalogue)
+    layer = layer_of(case.layer, names, catalogue, _asked(case, catalogue))
     if which == "popularity":
         extended, read = with_named_options(names, layer, catalogue, today)
         asked = Constraints.parse({"title": layer.title, "layers": [layer.id]})
@@ -206,7 +215,9 @@ def evaluate(
             orders = [[ranking.order for ranking in run] for run in runs]
             result["same_for_every_order"] = all(order == orders[0] for order in orders)
             result["per_layer"] = _per_group(runs)
-            result["calibration"] = _calibration(runs[0])
+            result["calibration"] = _calibration(runs[0]) | {
+                "cross_validated": _cross_validated(runs[0])
+            }
             result["coverage"] = _coverage(runs[0])
             result["cases"] = [_case_row(ranking) for ranking in runs[0]]
     return result | {
@@ -332,6 +343,45 @@ def _calibration(rankings: Iterable[Ranking]) -> dict[str, Any]:
         "mean_believed": round(believed, 4),
         "mean_seen": round(seen, 4),
     }
+
+
+def _sharpened(belief: float, temperature: float) -> float:
+    """`belief` (0..1) with its log odds divided by `temperature`: below 1 is surer."""
+    odds = math.log(min(max(belief, 0.001), 0.999) / (1 - min(max(belief, 0.001), 0.999)))
+    return 1 / (1 + math.exp(-odds / temperature))
+
+
+def _fitted(rankings: Sequence[Ranking]) -> float:
+    """The temperature under which what was seen was least surprising (log loss)."""
+
+    def surprise(temperature: float) -> float:
+        return sum(
+            -math.log(belief if _top(row, 1) else 1 - belief)
+            for row in rankings
+            for belief in [_sharpened(row.confidence, temperature)]
+        )
+
+    return min(TEMPERATURES, key=surprise)
+
+
+def _cross_validated(rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """Whether beliefs would be better with a temperature fitted on the other repositories.
+
+    Gives the temperature on all cases, and the calibration error of beliefs that were each changed
+    by what the other repositories said; nothing when there is one repository only.
+    """
+    repositories = sorted({row.case.repository for row in rankings})
+    if len(repositories) < 2:
+        return {"temperature": None, "error": None}
+    changed = []
+    for left_out in repositories:
+        temperature = _fitted([row for row in rankings if row.case.repository != left_out])
+        changed += [
+            replace(row, confidence=_sharpened(row.confidence, temperature))
+            for row in rankings
+            if row.case.repository == left_out
+        ]
+    return {"temperature": _fitted(rankings), "error": _calibration(changed)["error"]}
 
 
 def _coverage(rankings: Iterable[Ranking]) -> dict[str, Any]:

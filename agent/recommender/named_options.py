@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -42,6 +42,10 @@ FILLER = frozenset(
 )
 
 
+# What one capability that the words ask for says about the layer, next to one option's vote of 1.
+ASKED_SHARE = 0.2
+
+
 @dataclass(frozen=True, slots=True)
 class NamedOption:
     """What one name was taken for. technology: id in the extended catalogue; how: see above."""
@@ -68,7 +72,7 @@ def with_named_options(
     read = []
     taken: set[str] = set()
     for name in names:
-        found = _in_layer(_whole(name, catalogue), layer, catalogue)
+        found = _in_layer(name, layer, catalogue)
         if found is not None and found.id not in taken:
             option = NamedOption(name, found.id, KNOWN, f"{found.name} is in the catalogue.")
             gaps = {
@@ -100,8 +104,12 @@ def with_named_options(
     )
 
 
-def layer_of(slug: str, names: Iterable[str], catalogue: Catalogue) -> Layer:
+def layer_of(
+    slug: str, names: Iterable[str], catalogue: Catalogue, asked: Collection[str] = ()
+) -> Layer:
     """The layer that a decision belongs to: named by its id, else the one most options can fill.
+
+    asked: capabilities that the request's words ask for; they decide between layers that both fit.
 
     When nothing says, a layer of its own without capabilities, with the usual criteria.
     """
@@ -126,11 +134,14 @@ def layer_of(slug: str, names: Iterable[str], catalogue: Catalogue) -> Layer:
         if layer_id in votes:
             # What people call the layer decides, once one of the options can fill it.
             fills = any(
-                (found := _in_layer(_whole(name, catalogue), catalogue.layer(layer_id), catalogue))
+                (found := _in_layer(name, catalogue.layer(layer_id), catalogue)) is not None
                 and layer_id in found.layers
                 for name in given
             )
             votes[layer_id] += 0.75 + (0.5 * len(given) if fills else 0.0)
+    for layer in catalogue.layers:
+        if votes[layer.id]:
+            votes[layer.id] += ASKED_SHARE * len(set(asked) & set(layer.capabilities))
     best = max(votes, key=lambda layer_id: votes[layer_id])
     if not votes[best]:
         return dataclasses.replace(
@@ -286,14 +297,20 @@ def _whole(name: str, catalogue: Catalogue) -> Technology | None:
     return _exact(name, catalogue)
 
 
-def _in_layer(found: Technology | None, layer: Layer, catalogue: Catalogue) -> Technology | None:
+def _in_layer(written: str, layer: Layer, catalogue: Catalogue) -> Technology | None:
     """What a name stands for in this layer: one brand may have another product in each."""
+    found = _whole(written, catalogue)
     if found is None or layer.id in found.layers:
         return found
+    here = [other for other in catalogue.technologies.values() if layer.id in other.layers]
     own = plain(found.name)
-    for other in catalogue.technologies.values():
-        if layer.id in other.layers and plain(re.sub(r"\(.*\)", "", other.name)) == own:
+    for other in here:
+        if plain(re.sub(r"\(.*\)", "", other.name)) == own:
             return other
+    brand, *rest = written.lower().split()
+    same = [other for other in here if other.name.lower().split()[0] == brand]
+    if len(same) == 1 and not rest and found.name.lower().split()[0] == brand:
+        return same[0]
     return found
 
 

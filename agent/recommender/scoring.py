@@ -21,13 +21,22 @@ from agent.recommender.catalogue import Catalogue, Layer, Technology
 from agent.recommender.constraints import Constraints
 from agent.recommender.elimination import speaks, team_languages
 from agent.recommender.evidence import check_same_catalogue
-from agent.recommender.values import Setting, Valuation, linked_with, links_of, named_in, value_of
+from agent.recommender.values import (
+    Setting,
+    Valuation,
+    fears_new_things,
+    linked_with,
+    links_of,
+    named_in,
+    value_of,
+)
 from agent.recommender.whole_stack import best_stack
 
 ALTERNATIVES = 2
 # Latest place in every layer's own order. What it does comes first; what others run (popularity,
 # maturity and community, one criterion) is the best single sign of what a team will choose.
 PROMOTED = {"features": 0, "adoption": 1}
+SEVERAL = 2  # capabilities of the layer that the words ask for, which put features first
 RARELY_DECISIVE = "performance"  # last, unless the request says otherwise
 
 
@@ -231,7 +240,7 @@ def weights_in_play(
     """
     layer, constraints = setting.layer, setting.constraints
     silent = set()
-    if not constraints.skills:
+    if not constraints.skills and not fears_new_things(setting):
         silent.add("familiarity")
     if not constraints.already_run and not constraints.leaving and not setting.catalogue.standards:
         silent.add("precedent")
@@ -243,6 +252,9 @@ def weights_in_play(
         if constraints.run_by in ("nobody", "small_team") and "operations" not in priorities:
             # Who has nobody to run it has said what matters.
             priorities.insert(0 if constraints.run_by == "nobody" else 1, "operations")
+        if len(setting.asked & set(layer.capabilities)) >= SEVERAL:
+            # Who names several things it has to do has said what it is chosen by.
+            priorities.insert(0, "features")
         found = weights(layer, priorities)
     found = {key: 0.0 if key in silent else share for key, share in found.items()}
     total = sum(found.values())

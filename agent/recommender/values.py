@@ -19,6 +19,19 @@ NEW_TO_THE_TEAM, NOTHING_LIKE_IT = 0.15, 0.2
 # Where what runs now is to go, something new costs nothing more than any other new thing.
 FREE_TO_CHOOSE = 0.5
 SIMPLE_NEED = re.compile(r"\b(?:fairly |quite |very )?(?:simple|basic|small|tiny|trivial)\b", re.I)
+RECORDS = "relational-data"
+KEEPS_RECORDS = re.compile(
+    r"\b(?:relational|transaction\w*|sql|records|user accounts|stores? users|business data"
+    r"|database-backed)\b",
+    re.I,
+)
+# Where a service is used a little, its free or smallest plan is what it costs.
+USED_A_LITTLE = re.compile(
+    r"\b(?:small audience|few users|low (?:volume|traffic|usage)|free tier|prototype"
+    r"|proof of concept|side project|hobby|pilot|little or no cost|internal tool)\b",
+    re.I,
+)
+SMALLEST_PLAN = 0.75
 # A question about one layer alone, with what fills it today: known ground, but an open question.
 IN_QUESTION = 0.7
 OWN_WAY = ("custom-build", "status-quo")
@@ -258,7 +271,7 @@ def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
 def _familiarity(technology: Technology, setting: Setting) -> Valuation:
     known = setting.named.skills
     if not known:
-        return _not_asked(setting, "the request names no skills")
+        return _new_things(technology, setting)
     own = {
         technology.id,
         plain(technology.id),
@@ -279,6 +292,29 @@ def _familiarity(technology: Technology, setting: Setting) -> Valuation:
     if not technology.skills:
         return _stated(0.5, skills_fact, "asks for no particular skill")
     return _stated(NEW_TO_THE_TEAM, skills_fact, "new to the team")
+
+
+def _new_things(technology: Technology, setting: Setting) -> Valuation:
+    """Familiarity where the request fears new things to learn and does not say what it knows.
+
+    What runs already is known; an option that asks for no skill of its own is nothing new.
+    """
+    running = [setting.catalogue.technologies[name] for name in setting.named.running]
+    if not fears_new_things(setting):
+        return _not_asked(setting, "the request names no skills")
+    skills = technology.facts["skills"]
+    if not technology.skills or technology.id in setting.named.running:
+        return _stated(FREE_TO_CHOOSE + 0.15, skills, "nothing new to learn")
+    spoken = {language for one in running for language in one.languages} - {"any"}
+    known = {skill for one in running for skill in one.skills}
+    if known & set(technology.skills) or spoken & set(technology.languages):
+        return _linked(setting, NEW_TO_THE_TEAM, 0.6, skills, "close to what runs already")
+    return _stated(NEW_TO_THE_TEAM, skills, "something new to learn")
+
+
+def fears_new_things(setting: Setting) -> bool:
+    """Whether familiarity matters to the request although it names no skills."""
+    return not setting.constraints.skills and "familiarity" in setting.constraints.priorities
 
 
 def _precedent(technology: Technology, setting: Setting) -> Valuation:
@@ -369,7 +405,15 @@ def _operations(technology: Technology, setting: Setting) -> Valuation:
 def _needs_new_platform(technology: Technology, setting: Setting) -> bool:
     """Whether adopting it means adopting a platform below it that is not there yet."""
     there = {*setting.named.there, *setting.chosen}
-    return bool(technology.requires) and not there & set(technology.requires)
+    if not technology.requires or there & set(technology.requires):
+        return False
+    # Who keeps records has a relational database anyway, or will.
+    return not (
+        KEEPS_RECORDS.search(setting.constraints.building)
+        and any(
+            RECORDS in setting.catalogue.technologies[name].layers for name in technology.requires
+        )
+    )
 
 
 def _judged(criterion: str, name: str) -> Callable[[Technology, Setting], Valuation]:
@@ -383,6 +427,24 @@ def _judged(criterion: str, name: str) -> Callable[[Technology, Setting], Valuat
         return parts.valuation()
 
     return judged
+
+
+def _cost(technology: Technology, setting: Setting) -> Valuation:
+    parts = _Parts(setting)
+    level = technology.facts.get("cost_level")
+    if level is None or level.state != "known":
+        parts.skip(level)
+        return parts.valuation()
+    worth = _curve(setting, "cost", "cost_level", level)
+    if (
+        technology.kind == "service"
+        and worth < SMALLEST_PLAN
+        and USED_A_LITTLE.search(setting.constraints.building)
+    ):
+        worth = SMALLEST_PLAN
+        parts.notes.append("used a little, so taken at its smallest plan")
+    parts.add(worth, level)
+    return parts.valuation()
 
 
 def _openness(technology: Technology, setting: Setting) -> Valuation:
@@ -477,7 +539,7 @@ _VALUES: dict[str, Callable[[Technology, Setting], Valuation]] = {
     "familiarity": _familiarity,
     "precedent": _precedent,
     "operations": _operations,
-    "cost": _judged("cost", "cost_level"),
+    "cost": _cost,
     "openness": _openness,
     "assurance": _assurance,
     "longevity": _longevity,

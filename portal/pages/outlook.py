@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from agent import lifecycle, outlook
+from agent import drift_watch, lifecycle, outlook
 from agent.models import Proposal, Recommendation, Task
 from agent.places import catalogue
 from agent.recommender import Constraints
@@ -21,7 +21,6 @@ from portal.pages.forms import LABELS
 
 HEAVIEST = 10  # of one weight on the page
 SHOWN = 5  # options of a layer
-AGAIN = "Look again: "
 
 
 @require_GET
@@ -123,7 +122,7 @@ def drift(request: PortalRequest) -> HttpResponse:
     proposals = _proposals(request)
     if request.method == "POST":
         proposal = get_object_or_404(proposals, pk=_uuid(request.POST.get("proposal", "")))
-        title = f"{AGAIN}{proposal.task.goal}"[:120]
+        title = drift_watch.again(proposal.task.goal)
         waiting = _tasks(request).filter(goal=title, state__in=Task.RUNNING).first()
         if waiting is not None:
             messages.info(request, "That question waits already.")
@@ -136,11 +135,15 @@ def drift(request: PortalRequest) -> HttpResponse:
         )
         return redirect("recommendation", task.pk)
     found = outlook.watch(proposals, catalogue(), timezone.now().date())
+    raised: dict[str, Task] = {}
+    for task in _tasks(request).exclude(raised_for={}).order_by("created_at"):
+        raised[task.raised_for["proposal"]] = task
     context = {
         "rows": [
             {
                 "proposal": proposal,
                 "drifts": drifts,
+                "raised": raised.get(str(proposal.pk)),
                 "may_ask": may(
                     request.actor, Permission.RECOMMENDATION_CREATE, proposal.repository
                 ),

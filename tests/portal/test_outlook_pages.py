@@ -6,8 +6,9 @@ import time
 from types import MappingProxyType
 
 import pytest
+from django.conf import settings
 
-from agent import outlook
+from agent import drift_watch, jobs, outlook
 from agent.models import Proposal, Recommendation, Task
 from agent.places import catalogue
 from agent.recommender import Constraints
@@ -165,6 +166,85 @@ def test_what_has_drifted_can_be_asked_again_once(acme, sign_in, monkeypatch):
     assert first["Location"] == second["Location"]
     with tenant_scope(acme.scope):
         assert Task.objects.filter(goal="Look again: Customer portal").count() == 1
+
+
+@pytest.fixture
+def left_behind(acme, monkeypatch):
+    """A countersigned choice whose support turned out to have ended; ends: says another day."""
+    _, result, proposal = answered(acme, state=Proposal.State.COUNTERSIGNED)
+    winner = result["layers"][0]["winner"]
+
+    def ends(day: str) -> None:
+        changed = _with(catalogue(), winner, latest_cycle_eol=day)
+        monkeypatch.setattr("agent.drift_watch.catalogue", lambda: changed)
+
+    ends("2020-01-01")
+    return proposal, ends
+
+
+def test_a_task_is_raised_unbidden_where_facts_left_a_choice_behind(acme, left_behind, entries):
+    proposal, ends = left_behind
+    with tenant_scope(acme.scope):
+        assert drift_watch.left_behind() == [proposal.pk]
+
+        task = drift_watch.raise_task(proposal.pk)
+        again = drift_watch.raise_task(proposal.pk)
+
+        assert again is None
+        assert drift_watch.left_behind() == []
+        raised = Task.objects.get(goal="Look again: Customer portal")
+        assert raised.pk == task.pk
+        # For whoever asked before, so that they cannot countersign the answer either.
+        assert raised.owner_id == proposal.task.owner_id
+        assert raised.state == Task.State.QUEUED
+        assert "2020-01-01" in raised.raised_for["sentences"][0]
+        # The same fact with another value is news again.
+        ends("2021-01-01")
+        assert drift_watch.left_behind() == [proposal.pk]
+    assert any(action == "task.run" for action, _ in entries(acme))
+
+
+def test_what_people_knew_when_they_asked_is_no_news(acme, left_behind, monkeypatch):
+    proposal, _ = left_behind
+    with tenant_scope(acme.scope):
+        known = drift_watch.catalogue()
+        later = proposal.created_at + dt.timedelta(days=30)
+        Proposal.objects.filter(pk=proposal.pk).update(created_at=later)
+
+        assert drift_watch.left_behind() == []
+
+        # A choice that was raised for a fact and countersigned with it is not raised for it again.
+        proposal.task.raised_for = {"proposal": "x", "facts": {}}
+        found = outlook.drift(proposal.task.recommendation.result, TODAY, known, TODAY)
+        fresh = drift_watch.news(proposal, found, known)
+        proposal.task.raised_for["facts"] = fresh
+        assert fresh
+        assert drift_watch.news(proposal, found, known) == {}
+
+
+def test_the_hourly_job_looks_at_every_tenant_with_repositories(acme, left_behind, monkeypatch):
+    proposal, _ = left_behind
+    queued = []
+    monkeypatch.setattr(jobs.raise_drift, "delay", queued.append)
+
+    jobs.look_for_drift()
+
+    assert str(proposal.pk) in queued  # other tests have tenants with drift of their own
+    assert "agent.jobs.look_for_drift" in {
+        row["task"] for row in settings.CELERY_BEAT_SCHEDULE.values()
+    }
+
+
+def test_the_page_says_which_task_was_raised(acme, left_behind, sign_in, monkeypatch):
+    proposal, _ = left_behind
+    with tenant_scope(acme.scope):
+        task = drift_watch.raise_task(proposal.pk)
+    monkeypatch.setattr("portal.pages.outlook.catalogue", drift_watch.catalogue)
+
+    page = sign_in(acme, "bo").get("/drift/").content.decode()
+
+    assert f"/recommendations/{task.pk}/" in page
+    assert "Asked again by itself" in page
 
 
 @pytest.mark.slow

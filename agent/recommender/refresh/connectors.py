@@ -123,7 +123,7 @@ def _pypi(
     told = packages.read_pypi(
         known_as, catalogue.licence_classes, newest=_newest(known_as, catalogue)
     )
-    return _of_registry("pypi", "Python package index", told, today)
+    return _of_registry("pypi", "Python package index", told, catalogue, today)
 
 
 def _npm(
@@ -132,7 +132,7 @@ def _npm(
     told = packages.read_npm(
         known_as, catalogue.licence_classes, today, newest=_newest(known_as, catalogue)
     )
-    return _of_registry("npm", "npm registry", told, today)
+    return _of_registry("npm", "npm registry", told, catalogue, today)
 
 
 def _newest(known_as: Mapping[str, str], catalogue: Catalogue) -> dict[str, str]:
@@ -141,7 +141,13 @@ def _newest(known_as: Mapping[str, str], catalogue: Catalogue) -> dict[str, str]
     return {name: str(fact.value) for name, fact in found.items() if fact and fact.value}
 
 
-def _of_registry(source: str, where: str, told: packages.Answers, today: dt.date) -> Reading:
+def _of_registry(
+    source: str, where: str, told: packages.Answers, catalogue: Catalogue, today: dt.date
+) -> Reading:
+    for technology, facts in told.facts.items():
+        if catalogue.technologies[technology].kind == "service":
+            # The licence of a service's client says nothing about the terms of the service.
+            facts.pop("license", None)
     return Reading(source, where, today, today, told.canary, told.facts, unanswered=told.unanswered)
 
 

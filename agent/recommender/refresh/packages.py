@@ -16,6 +16,7 @@ from agent.recommender.refresh.reading import Facts, whole_date
 
 Asked = Callable[[str], dict[str, Any]]
 IN_ORDER = 0.8  # share of releases that follow their numbers; maintenance releases do not
+TOO_FAR = 50  # major releases at once; also who turns to years as numbers wants a look
 LEFT_BEHIND = dt.timedelta(days=365)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _PIP = (
@@ -83,7 +84,7 @@ def read_pypi(
         except Unreachable as problem:
             unanswered[technology] = str(problem)
             continue
-        if older := _step_back(metadata["version"], newest.get(technology)):
+        if older := _implausible(metadata["version"], newest.get(technology)):
             unanswered[technology] = older
             continue
         found: dict[str, Any] = {"latest_version": metadata["version"]}
@@ -119,7 +120,7 @@ def read_npm(
             unanswered[technology] = str(problem)
             continue
         version, times = shown["version"], shown.get("time", {})
-        doubt = _step_back(version, newest.get(technology)) or _left_behind(version, times)
+        doubt = _implausible(version, newest.get(technology)) or _left_behind(version, times)
         if doubt:
             unanswered[technology] = doubt
             continue
@@ -138,20 +139,23 @@ def read_npm(
     return Answers(facts, f"the registry knows npm {canary['version']}", unanswered)
 
 
-def _step_back(found: str, known: str | None) -> str:
-    """Why a version that is older than the one known so far is not believed; "" when it is not.
+def _implausible(found: str, known: str | None) -> str:
+    """Why a version is not believed beside the one known so far; "" when it is.
 
-    A client that resolves for the wrong platform, a mirror that lags, a release taken back: a
-    person has to look, so nothing about the package is learnt.
+    A client that resolves for the wrong platform, a mirror that lags, a release taken back, a
+    number published by mistake (1000.0.0): a person has to look, so nothing is learnt.
     """
     if known is None:
         return ""
     try:
-        if Version(found) >= Version(known):
-            return ""
+        new, old = Version(found), Version(known)
     except InvalidVersion:
         return ""
-    return f"offers {found}, which is older than {known}, known so far"
+    if new < old:
+        return f"offers {found}, which is older than {known}, known so far"
+    if new.major - old.major > TOO_FAR:
+        return f"offers {found}, which is far beyond {known}, known so far"
+    return ""
 
 
 def _left_behind(latest: str, times: Mapping[str, str]) -> str:

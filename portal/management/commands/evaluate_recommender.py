@@ -67,6 +67,12 @@ class Command(BaseCommand):
                 f"  {row['from']:.0%} to {row['to']:.0%}: believed {row['believed']:.1%}, "
                 f"seen {row['seen']:.1%} (n={row['n']})"
             )
+        fitted = calibration["cross_validated"]
+        if fitted["error"] is not None:
+            say(
+                f"  with beliefs changed by what the other repositories saw: {fitted['error']:.1%} "
+                f"(temperature {fitted['temperature']:g} on all; below 1 is surer)"
+            )
         coverage = found["coverage"]
         say(
             f"Coverage of {coverage['options']} options: {coverage['known']:.1%} in the catalogue, "

@@ -2,12 +2,21 @@
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.recommender.evaluation import BadCases, evaluate, rank_case, read_cases
-from agent.recommender.named_options import KNOWN, MADE_BY, READ, UNKNOWN, with_named_options
+from agent.recommender import evaluation
+from agent.recommender.evaluation import BadCases, Ranking, evaluate, rank_case, read_cases
+from agent.recommender.named_options import (
+    KNOWN,
+    MADE_BY,
+    READ,
+    UNKNOWN,
+    layer_of,
+    with_named_options,
+)
 
 TODAY = dt.date(2026, 11, 23)
 OWN = Path(__file__).with_name("consensus_cases.json")
@@ -43,6 +52,40 @@ def test_an_option_is_taken_for_what_its_name_says_and_no_more(catalogue, name, 
     for fact in drafted.facts.values():
         assert fact.technology == option.technology
         assert extended.facts[fact.id] is fact
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "taken_for"),
+    [
+        ("dependency-scanning", "snyk", "snyk-open-source"),
+        ("code-scanning", "snyk", "snyk"),
+        ("source-hosting", "gitlab", "gitlab-hosting"),
+        ("ci-cd", "gitlab", "gitlab"),
+        ("api-style", "grpc", "grpc-protocol"),
+        ("search", "postgresql", "postgresql"),
+    ],
+)
+def test_a_brand_is_taken_for_its_product_in_the_layer(catalogue, layer, name, taken_for):
+    _, (option,) = with_named_options([name], catalogue.layer(layer), catalogue, TODAY)
+
+    assert option.technology == taken_for
+
+
+@pytest.mark.parametrize(
+    ("slug", "names", "asked", "layer"),
+    [
+        ("security-scanning", ["snyk", "renovate"], ["grouped_updates"], "dependency-scanning"),
+        ("security-scanning", ["snyk", "semgrep"], ["sast"], "code-scanning"),
+        ("service-mesh", ["istio", "linkerd"], [], "service-mesh"),
+        ("container-registry", ["harbor", "aws-ecr"], [], "artifact-registry"),
+        ("deployment", ["argo-cd", "flux"], [], "delivery"),
+    ],
+)  # fmt: skip
+def test_the_layer_is_what_people_call_it_its_options_and_what_the_words_ask_for(
+    catalogue, slug, names, asked, layer
+):
+    assert layer_of(slug, names, catalogue, asked).id == layer
+    assert layer_of(slug, names[::-1], catalogue, asked).id == layer
 
 
 def test_running_it_yourself_costs_more_work_than_the_product_alone(catalogue):
@@ -83,6 +126,25 @@ def test_most_of_our_own_judgements_are_met(catalogue, cases):
     assert found["same_for_every_order"]
     assert 0 <= found["calibration"]["error"] <= 1
     assert set(found["methods"]) >= {"no familiarity", "no precedent", "random", "popularity"}
+
+
+@pytest.mark.parametrize(("right", "surer"), [(1.0, True), (0.5, False)])
+def test_beliefs_are_held_against_what_other_repositories_saw(cases, right, surer):
+    rankings = [
+        Ranking(
+            replace(case, repository=f"repository {number % 4}", decision=case.options[0]),
+            "layer",
+            case.options if number % 8 < 8 * right else case.options[::-1],
+            0.7,
+            {},
+        )
+        for number, case in enumerate(cases[:32])
+    ]
+
+    found = evaluation._cross_validated(rankings)
+
+    assert (found["temperature"] < 1) == surer
+    assert found["error"] < 0.3 - 1e-9 if surer else found["error"] < 0.2 + 1e-9
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,15 @@ def test_an_older_release_than_the_one_known_is_not_believed(known):
     assert ("django" in told.facts) == (known == "not a version")
 
 
+def test_a_version_far_beyond_the_one_known_wants_a_look_first():
+    said = {"pip": {"name": "pip", "version": "26.3"}, "thing": {"version": "1000.0.0"}}
+
+    told = packages.read_pypi({"thing": "thing"}, [], said.__getitem__, {"thing": "0.87.0"})
+
+    assert told.facts == {}
+    assert "far beyond 0.87.0" in told.unanswered["thing"]
+
+
 def test_a_number_published_by_mistake_is_not_the_newest_release():
     said = {
         "npm": {"name": "npm", "version": "12"},

@@ -308,3 +308,57 @@ def test_a_service_of_a_cloud_that_is_not_there_is_worth_less(recommend):
         )
 
     assert total({"already_run": ["aws"]}) > total({"already_run": ["azure"]})
+
+
+def worth(recommend, layer, technology, criterion, **asked):
+    ranked = recommend({"layers": [layer], **asked}).layer(layer)["ranked"]
+    return next(r for r in ranked if r["technology"] == technology)["criteria"][criterion]
+
+
+def test_who_names_several_things_it_has_to_do_is_answered_by_features_first(recommend):
+    asked = {"layers": ["cache-queue"], "priorities": ["cost", "operations"]}
+
+    one = recommend({**asked, "building": "A replay is possible."}).layer("cache-queue")
+    several = recommend(
+        {**asked, "building": "Background jobs wait in a queue; events can be replayed."}
+    ).layer("cache-queue")
+
+    assert max(one["weights"], key=one["weights"].get) == "cost"
+    assert max(several["weights"], key=several["weights"].get) == "features"
+
+
+def test_a_service_that_is_used_a_little_costs_what_its_smallest_plan_costs(recommend):
+    little = {"building": "Sign-in for a small audience."}
+
+    before = worth(recommend, "identity", "auth0", "cost")
+    after = worth(recommend, "identity", "auth0", "cost", **little)
+
+    assert after["value"] > before["value"]
+    assert "smallest plan" in after["note"]
+    # What runs on machines of one's own costs them, however few people come.
+    own = [worth(recommend, "identity", "keycloak", "cost", **said) for said in ({}, little)]
+    assert own[0] == own[1]
+
+
+def test_who_keeps_records_has_a_database_anyway(recommend):
+    alone = worth(recommend, "vector-search", "pgvector", "operations", building="Search.")
+    beside = worth(
+        recommend, "vector-search", "pgvector", "operations", building="It also stores users."
+    )
+
+    assert "brings a platform" in alone["note"]
+    assert "brings a platform" not in beside["note"]
+    assert beside["value"] > alone["value"]
+
+
+def test_new_things_to_learn_count_where_the_request_fears_them(recommend):
+    asked = {"already_run": ["flask"], "priorities": ["familiarity"]}
+    layer = "authorization"
+
+    silent = recommend({"layers": [layer], "already_run": ["flask"]}).layer(layer)
+    own = worth(recommend, layer, "custom-build", "familiarity", **asked)
+    policy = worth(recommend, layer, "opa", "familiarity", **asked)
+
+    assert silent["weights"]["familiarity"] == 0
+    assert own["value"] > policy["value"]
+    assert policy["note"] == "something new to learn"
