@@ -27,7 +27,7 @@ from agent.places import artifact_store, local_forge
 from authz.change import change
 from authz.people import AsTenant
 from authz.permissions import Permission
-from evidence.models import Checkpoint, LogKey, Pack
+from evidence.models import Checkpoint, LogKey, Pack, SignedRecord
 from evidence.store import StoreFault
 from tenants.actor import Actor
 from tenants.scope import current, current_tenant_id
@@ -66,12 +66,13 @@ portal's own database role, which the database keeps inside one tenant.
 
 tables/<table>.jsonl     one JSON object a line for each row. Bytes are base64, times are UTC.
 artifacts/<sha256>       files that the work left, evidence packs, diffs. The name is the SHA-256
-                         of the content. Rows of agent_artifact, evidence_pack and agent_proposal
-                         say what each one is.
+                         of the content. Rows of agent_artifact, evidence_pack, agent_proposal and
+                         evidence_signedrecord say what each one is.
 repositories/<name>.bundle
                          each repository of the built-in code host, with every branch and pull
                          request: git clone <name>.bundle
-log/checkpoint.note      the newest signed head of your log; log/key.vkey is the key to verify it.
+log/checkpoint.note      the newest signed head of your log; log/key.vkey is the key to verify it,
+                         log/keys.txt all keys with the index that each signs from.
                          The log itself is tables/evidence_entry.jsonl: SHA-256 over a zero byte
                          with the bytes in `leaf` is the hash of each entry, and the tree over them
                          (RFC 9162) has the root in the head. Facts and salts are in
@@ -234,14 +235,25 @@ def _missing_artifacts() -> list[str]:
     named: list[tuple[str, Any]] = [
         ("artifact", Artifact.objects.values_list("pk", "sha256")),
         ("diff of proposal", Proposal.objects.values_list("pk", "diff_sha256")),
-        ("pack", Pack.objects.exclude(sha256="").values_list("pk", "sha256")),
+        (
+            "pack",
+            Pack.objects.filter(deleted_at=None).exclude(sha256="").values_list("pk", "sha256"),
+        ),
     ]
-    return [
+    missing = [
         f"{what} {pk}: {digest} is not in the store"
         for what, rows in named
         for pk, digest in rows.order_by("pk").iterator(chunk_size=BATCH)
         if not store.holds(tenant_id, digest)
     ]
+    records = SignedRecord.objects.order_by("pk").values_list("pk", "files")
+    missing += [
+        f"{path} of record {pk}: {stored['sha256']} is not in the store"
+        for pk, files in records.iterator(chunk_size=BATCH)
+        for path, stored in sorted(files.items())
+        if not store.holds(tenant_id, stored["sha256"])
+    ]
+    return missing
 
 
 def _add_artifacts(archive: _Archive, missing: list[str]) -> int:
@@ -283,6 +295,8 @@ def _add_log(archive: _Archive) -> None:
     if newest and key:
         archive.add("log/checkpoint.note", [newest.note.encode()])
         archive.add("log/key.vkey", [f"{key.vkey}\n".encode()])
+        keys = LogKey.objects.order_by("valid_from").values_list("vkey", "valid_from")
+        archive.add("log/keys.txt", [f"{vkey} {since}\n".encode() for vkey, since in keys])
 
 
 def _readme(at: datetime) -> str:

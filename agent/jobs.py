@@ -21,6 +21,7 @@ from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from agent.sandbox import SandboxUnavailable
 from evidence.signing import FileKeys
+from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.scope import current, tenants_with_repositories
 
@@ -77,6 +78,17 @@ def index_code(repository_id: str) -> None:
     """Read what changed in a repository's code for a while, then let others have their turn."""
     if upkeep.read_code(UUID(repository_id)):
         index_code.delay(repository_id)
+
+
+@shared_task(base=TenantlessJob)
+def delete_expired_packs() -> None:
+    """Delete the files of packs whose time is over. Runs every hour."""
+    by = system_actor("retention", "job")
+    for_each_tenant(
+        "expired packs",
+        lambda: upkeep.delete_expired_packs(by=by),
+        find=lambda _: tenants_with_repositories(),
+    )
 
 
 @shared_task(base=TenantlessJob)

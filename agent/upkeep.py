@@ -11,7 +11,7 @@ from agent import code_index, searching
 from agent.digests import proposal_digest
 from agent.errors import Busy
 from agent.forge import Check, ForgeRefused, ForgeUnavailable
-from agent.models import CodeIndex, Proposal, Repository, Review, Task
+from agent.models import Artifact, CodeIndex, Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from authz.change import answered, change, effect
 from authz.permissions import Permission
@@ -36,6 +36,40 @@ def stalled_packs() -> list[UUID]:
     unfinished = [Pack.State.QUEUED, Pack.State.BUILDING]
     rows = Pack.objects.filter(state__in=unfinished, created_at__lt=quiet)
     return list(rows.values_list("pk", flat=True))
+
+
+def delete_expired_packs(*, by: Actor) -> int:
+    """Delete the files of packs that cannot be downloaded any more; returns how many.
+
+    The intent is on record before each, what came of it after. A file that something else that is
+    kept has the same bytes as stays. Safe to run twice, also after a death in between.
+    """
+    over = Pack.objects.filter(
+        state=Pack.State.READY, expires_at__lt=timezone.now(), deleted_at=None
+    )
+    deleted = 0
+    for pack in over.order_by("expires_at"):
+        with change(by, Permission.RETENTION_APPLY, on=pack) as facts:
+            facts.phase = "intent"
+            facts.update(sha256=pack.sha256, size=pack.size, expired=pack.expires_at)
+        intent = facts.intent
+        with answered(intent, by, Permission.RETENTION_APPLY, on=pack):
+            gone = not _kept_elsewhere(pack) and artifact_store().delete(
+                pack.tenant_id, pack.sha256
+            )
+        with change(by, Permission.RETENTION_APPLY, on=pack) as facts:
+            facts.answers = intent
+            facts.update(sha256=pack.sha256, file="deleted" if gone else "kept elsewhere, or gone")
+            Pack.objects.filter(pk=pack.pk).update(deleted_at=timezone.now())
+        deleted += gone
+    return deleted
+
+
+def _kept_elsewhere(pack: Pack) -> bool:
+    """Whether another row that counts names the same bytes; files are stored by their digest."""
+    packs = Pack.objects.filter(sha256=pack.sha256, deleted_at=None).exclude(pk=pack.pk)
+    artifacts = Artifact.objects.filter(sha256=pack.sha256)
+    return bool(packs.exists() or artifacts.exists())
 
 
 def unsent_reviews() -> list[UUID]:

@@ -342,6 +342,7 @@ class Pack(TenantScoped):
     records_done = models.PositiveIntegerField(default=0)
     records_total = models.PositiveIntegerField(default=0)
     expires_at = models.DateTimeField(null=True)  # no download from then on
+    deleted_at = models.DateTimeField(null=True)  # the file is gone; the row and the entries stay
 
     class Meta(TenantScoped.Meta):
         ordering: ClassVar[list[str]] = ["-created_at"]

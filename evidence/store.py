@@ -100,6 +100,16 @@ class Store:
             for inner in _folders(outer):
                 yield from sorted(p.name for p in inner.iterdir() if _DIGEST.fullmatch(p.name))
 
+    def delete(self, tenant_id: UUID, digest: str) -> bool:
+        """Delete one file, for good once this returns; says whether it was there."""
+        path = self._path(tenant_id, digest)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        _fsync_folder(path.parent)
+        return True
+
     def erase(self, tenant_id: UUID) -> int:
         """Delete everything that is stored for a tenant; returns how many files that were."""
         count = sum(1 for _ in self.digests(tenant_id))

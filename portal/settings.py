@@ -259,6 +259,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"queue": "evidence", "expires": 3600},
     },
+    "delete packs whose time is over": {
+        "task": "agent.jobs.delete_expired_packs",
+        "schedule": 3600.0,
+        "options": {"queue": "evidence", "expires": 3600},
+    },
     "remind of access reviews": {
         "task": "authz.jobs.remind_of_reviews",
         "schedule": 3600.0,

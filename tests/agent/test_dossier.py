@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from base64 import b64decode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from unittest.mock import Mock
+from uuid import uuid4
 from zipfile import ZipFile
 
 import jsonschema
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from agent import dossier, lifecycle, range_pack, repositories, runner, upkeep
 from agent.lifecycle import PackOrder
@@ -453,3 +455,59 @@ def test_an_order_that_makes_no_sense_names_the_field(in_acme, order, field):
         lifecycle.order_pack(order, by=by(in_acme, "iris"))
 
     assert field in refusal.value.errors
+
+
+def test_the_file_of_a_pack_goes_when_its_time_is_over_and_the_ledger_says_so(
+    in_acme, proposal, keys, tmp_path
+):
+    kept = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    Pack.objects.filter(pk=pack.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    robot = system_actor("retention", "job")
+
+    assert upkeep.delete_expired_packs(by=robot) == 1
+
+    store = artifact_store()
+    assert not store.holds(pack.tenant_id, pack.sha256)
+    assert store.holds(kept.tenant_id, kept.sha256)
+    ledger.seal(keys)
+    said = Entry.objects.filter(action="retention.apply", object_id=str(pack.pk)).order_by("index")
+    assert [entry.said["phase"] for entry in said] == ["intent", "result"]
+    assert len({entry.said["trace"] for entry in said}) == 1
+    assert upkeep.delete_expired_packs(by=robot) == 0
+    later = built(lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris")), keys)
+    assert verified(later, tmp_path)[1]["exit_code"] == 0
+
+
+def test_a_file_that_a_kept_pack_shares_stays(in_acme, proposal, keys):
+    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    twin = Pack.objects.get(pk=pack.pk)
+    twin.pk = uuid4()
+    twin.save(force_insert=True)
+    Pack.objects.filter(pk=pack.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    upkeep.delete_expired_packs(by=system_actor("retention", "job"))
+
+    assert artifact_store().holds(pack.tenant_id, pack.sha256)
+    pack.refresh_from_db()
+    assert pack.deleted_at is not None
+
+
+def test_a_file_that_cannot_be_deleted_is_tried_again(in_acme, proposal, keys, monkeypatch):
+    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    Pack.objects.filter(pk=pack.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    robot = system_actor("retention", "job")
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="read-only"):
+        broken.setattr(type(artifact_store()), "delete", Mock(side_effect=OSError("read-only")))
+        upkeep.delete_expired_packs(by=robot)
+
+    assert upkeep.delete_expired_packs(by=robot) == 1
+
+    ledger.seal(keys)
+    said = Entry.objects.filter(action="retention.apply", object_id=str(pack.pk)).order_by("index")
+    assert [(entry.said["phase"], entry.outcome) for entry in said] == [
+        ("intent", "ok"),
+        ("result", "failed"),
+        ("intent", "ok"),
+        ("result", "ok"),
+    ]

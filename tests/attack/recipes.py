@@ -671,6 +671,7 @@ JOBS = {
     "agent.jobs.index_code": Job(("{repository}",)),
     "agent.jobs.look_for_drift": Job(None),
     "agent.jobs.look_for_pushes": Job(None),
+    "agent.jobs.delete_expired_packs": Job(None),
     "agent.jobs.check_log": Job(("{check}",)),
     "agent.jobs.raise_drift": Job(("{proposal}",)),
     "agent.jobs.sign_record": Job(("{proposal}",)),

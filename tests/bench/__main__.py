@@ -65,6 +65,8 @@ def main() -> None:
     subprocess.run(command, cwd=ROOT, check=True)
     bench = ROOT / "tests" / "bench" / "verifier_bench.py"
     subprocess.run([sys.executable, str(bench), "--entries", str(options.entries)], check=True)
+    packs = ROOT / "tests" / "bench" / "packs.py"
+    subprocess.run([sys.executable, str(packs)], cwd=ROOT, check=True)
     subprocess.run([sys.executable, "-m", "tests.bench.sandbox"], cwd=ROOT, check=True)
 
 
