@@ -1,9 +1,11 @@
 """What language models cost: by day, by project, by task, by person, by model."""
 
+import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
@@ -11,7 +13,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from agent.gateway import limits
-from agent.models import ModelCall, ModelRules
+from agent.models import ModelCall, ModelRules, Task
 from authz.decisions import may, require, visible
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -94,6 +96,24 @@ def spending(by: Actor, *, days: int = 30) -> Spending:
         limits.rules(),
         limits.spent(Q(created_at__gte=month))["usd"] if whole else None,
     )
+
+
+def spent_on(task: Task) -> Row:
+    """What one task asked of models so far; for whoever may look at the task."""
+    return _row(task.model_calls.order_by().aggregate(**_SUMS), str(task.pk), task.goal)
+
+
+def as_csv(found: Spending) -> str:
+    """Every row of every group, for a spreadsheet."""
+    written = StringIO()
+    rows = csv.writer(written)
+    rows.writerow(["by", "id", "name", "questions", "from_memory", "tokens", "usd"])
+    for group, members in found.groups.items():
+        for row in members:
+            # What begins like a formula would be one in a spreadsheet.
+            name = f"'{row.name}" if row.name[:1] in "=+-@\t\r" else row.name
+            rows.writerow([group, row.id, name, row.calls, row.kept, row.tokens, row.usd])
+    return written.getvalue()
 
 
 _SUMS = {

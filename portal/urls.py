@@ -158,6 +158,7 @@ urlpatterns = [
         name="model-remove",
     ),
     path("spend/", models.spend, name="spend"),
+    path("spend/costs.csv", models.spend_csv, name="spend-csv"),
     path("settings/services/", tokens.services, name="services"),
     path("settings/services/<uuid:user_id>/", tokens.service, name="service"),
     path("catalogue/", catalogue.listing, name="catalogue"),

@@ -302,7 +302,7 @@ class _Repairing:
         places = tuple((one.path, one.line) for one in suspects)
         came = suggest(Case(self._sources, said, places, max(5.0, left)))
         made = acceptable(self._sources, came, is_test_file)
-        self._suggested = came.reason or f"{came.by} proposed {len(came.proposed)} changes"
+        self._suggested = came.words
         self._say("suggest", f"{self._suggested}; {len(made)} of them are tried")
         return search.also(made)
 

@@ -41,11 +41,21 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What came: by whom, what, and in words why it is not more."""
+    """What came: by whom, what, after having read what; in words why it is not more."""
 
     by: str
     proposed: tuple[Proposed, ...] = ()
     reason: str = ""
+    read: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """All of it in a sentence."""
+        if self.reason:
+            return self.reason
+        count = len(self.proposed)
+        told = f" after reading: {', '.join(self.read)}" if self.read else ""
+        return f"{self.by} proposed {count} change{'' if count == 1 else 's'}{told}"
 
 
 type Suggest = Callable[[Case], Suggestion]

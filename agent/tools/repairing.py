@@ -124,6 +124,8 @@ def _explained(found: repair.Repair, place: int) -> dict[str, Any]:
         "why_this_change": why,
         "considered": [
             said.considered,
+            # Whoever reads the change should know which texts of others a model had before it.
+            *([f"{found.suggested[:1].upper()}{found.suggested[1:]}."] if found.suggested else []),
             *(
                 f"{other.operator} in {other.path}, line {other.line}"
                 + (f" (differs: {other.differs})" if other.differs else " (behaves the same)")

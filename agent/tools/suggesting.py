@@ -80,7 +80,7 @@ def suggester(ask: Callable[[Question], Answer], title: str, report: str) -> Sug
         who = f"{answer.provider}'s model {answer.model}"
         if not proposed:
             return Suggestion(who, reason=f"{who} proposed nothing")
-        return Suggestion(who, proposed)
+        return Suggestion(who, proposed, read=tuple(one.title for one in material))
 
     return suggest
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agent import model_setup
 from agent.gateway import limits
 from agent.models import ModelProvider, ModelRules, OfferedModel
-from agent.spending import Row, spending
+from agent.spending import Row, as_csv, spending
 from authz.decisions import may, require
 from authz.errors import BadRequest
 from authz.people import AsTenant
@@ -162,8 +162,7 @@ def remove_model(request: PortalRequest, model_provider_id: UUID, model_id: UUID
 @require_GET
 def spend(request: PortalRequest) -> HttpResponse:
     """What models cost, by day, project, task, person, model, purpose."""
-    asked = request.GET.get("days", "")
-    days = int(asked) if asked.isdecimal() and int(asked) in PERIODS else 30
+    days = _days(request)
     found = spending(request.actor, days=days)
     groups = [
         (title, _named(name, found.groups[name], nothing), name == "task")
@@ -180,6 +179,21 @@ def spend(request: PortalRequest) -> HttpResponse:
         "may_set_up": may(request.actor, Permission.MODELS_CHANGE, tenant),
     }
     return render(request, "models/spend.html", context)
+
+
+@require_GET
+def spend_csv(request: PortalRequest) -> HttpResponse:
+    """The same as CSV."""
+    return HttpResponse(
+        as_csv(spending(request.actor, days=_days(request))),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="model-costs.csv"'},
+    )
+
+
+def _days(request: PortalRequest) -> int:
+    asked = request.GET.get("days", "")
+    return int(asked) if asked.isdecimal() and int(asked) in PERIODS else 30
 
 
 def draw(days: Sequence[tuple[date, Decimal]]) -> SafeString:

@@ -13,6 +13,7 @@ from agent import budget, lifecycle
 from agent.bugs import CODE_LIMIT, TEXT_LIMIT, TITLE_LIMIT
 from agent.live import live_log
 from agent.models import Action, ChangeReport, Fix, Plan, Proposal, Repository, Task
+from agent.spending import spent_on
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
@@ -191,6 +192,7 @@ def _page(
         "fix": Fix.objects.filter(task=task).first(),
         "change": ChangeReport.objects.filter(task=task).first(),
         "proposal": proposal,
+        "models": spent_on(task),
         "live": live_log(task.pk) if task.is_running else "",
         "waits": waits,
         "may_approve": waits and may(request.actor, Permission.PLAN_APPROVE, task),

@@ -386,6 +386,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         ),
     ),
     "GET spend/": LOOK_HARD,
+    "GET spend/costs.csv": LOOK_HARD,
     "GET settings/services/": LOOK_HARD,
     "POST settings/services/": Recipe({"name": "x", "roles": "developer", "project": "{project}"}),
     "GET settings/services/<uuid:user_id>/": Recipe(at={"user_id": "{service}"}),

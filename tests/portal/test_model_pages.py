@@ -20,6 +20,7 @@ MODEL = {
     "name": "little", "size": "small", "usd_in": "0.25", "usd_out": "2", "price_on": "2026-11-20",
     "price_source": "https://models.example/prices", "most_in": "32000", "most_out": "4000",
 }  # fmt: skip
+REPORT = {"title": "Totals", "what_is_wrong": "x", "how": "find"}
 LIMITS = {
     "code_class": "confidential", "brief_class": "public", "for_repairs": "1", "regions": ["eu"],
     "keep_hours": "2", "tenant_month_usd": "50", "person_day_usd": "5", "task_usd": "1",
@@ -196,6 +197,25 @@ def test_spending_is_shown_by_project_task_person_with_a_picture_and_its_table(
     assert Decimal(week["total"]["usd"]) == Decimal("0.5")
     assert [row["name"] for row in month["by_person"]] == ["Bo", "Ada"]
     assert len(month["days"]) == 30
+
+
+def test_what_is_seen_can_be_taken_away_as_csv_without_formulas(acme, spent, sign_in):
+    with tenant_scope(acme.scope):
+        Task.objects.filter(pk=spent.pk).update(goal="=HYPERLINK(evil)")
+
+    lines = sign_in(acme, "iris").get("/spend/costs.csv").content.decode().splitlines()
+
+    assert lines[0] == "by,id,name,questions,from_memory,tokens,usd"
+    assert f"task,{spent.pk},'=HYPERLINK(evil),2,1,2000,0.50000000" in lines
+
+
+def test_a_task_shows_what_it_asked_of_models(acme, spent, sign_in):
+    with tenant_scope(acme.scope):
+        Task.objects.filter(pk=spent.pk).update(kind=Task.Kind.BUGFIX, constraints=REPORT)
+
+    page = sign_in(acme, "bo").get(f"/tasks/{spent.pk}/").content.decode()
+
+    assert "2 questions, 2,000 tokens, 0.5000 USD" in page
 
 
 def test_who_may_not_see_spending_is_told_so(acme, spent, sign_in, entries):

@@ -96,6 +96,7 @@ def test_where_the_search_finds_nothing_a_models_patch_is_proven_like_any_other(
     assert task.state == Task.State.COMPLETED, task.reason
     fix = Fix.objects.get(task=task)
     assert "House's model little proposed" in json.dumps(fix.explanation)
+    assert "after reading: The report, Tests that fail" in json.dumps(fix.explanation)
     assert fix.proof["tier"] == "gvisor"
     search = Action.objects.get(task=task, tool="propose_repair")
     call = ModelCall.objects.get(state="answered")

@@ -87,7 +87,7 @@ def test_what_breaks_another_test_or_helps_nothing_is_no_repair():
 
     assert done.ended in {Ended.NOT_FOUND, Ended.OUT_OF_TIME}
     assert done.patches == ()
-    assert "Mo proposed 1 changes" in done.reason
+    assert "Mo proposed 1 change" in done.reason
 
 
 @pytest.mark.parametrize(
