@@ -201,7 +201,8 @@ class _Asking:
         self._usd = Decimal(0)
         self._tokens = 0
         shown = [plain(one) for one in question.material]
-        self._redacted = redact(shown, User.objects.values_list("name", flat=True))
+        people = User.objects.filter(kind=User.Kind.HUMAN).values_list("name", flat=True)
+        self._redacted = redact(shown, people)
         self._marks = marks_for(self._redacted.texts)
         titles = [one.title for one in question.material]
         self._asked = fenced(titles, self._redacted.texts, self._marks)

@@ -36,11 +36,16 @@ class Suspicious(Exception):
 
 @dataclass(frozen=True)
 class Material:
-    """Something that somebody wrote. is_prose: no program that must stay as it is, byte by byte."""
+    """Something that somebody wrote.
+
+    title: in our words. name: in the writer's, such as the path of a file. is_prose: no program
+    that must stay as it is, byte by byte.
+    """
 
     title: str
     text: str
     is_prose: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,11 @@ def marks_for(texts: Sequence[str]) -> Marks:
 def plain(material: Material) -> str:
     """Its text as people see it: of prose, comments of HTML and hidden characters are left out.
 
-    A program stays as it is; what is hidden in it is redacted, so that it can be put back.
+    A program stays as it is; what is hidden in it is redacted, so that it can be put back. A name
+    stands in the first line, for whoever chose it may be a stranger too.
     """
+    if material.name:
+        return f"name: {material.name}\n{material.text}"
     if not material.is_prose:
         return material.text
     shown = _COMMENTS.sub("", material.text)

@@ -62,7 +62,7 @@ def suggester(ask: Callable[[Question], Answer], title: str, report: str) -> Sug
 
     def suggest(case: Case) -> Suggestion:
         material = _material(case, title, report)
-        shown = frozenset(one.title.removeprefix("File ") for one in material)
+        shown = frozenset(one.name for one in material if one.name)
         question = Question(
             "repair",
             "repair",
@@ -80,7 +80,7 @@ def suggester(ask: Callable[[Question], Answer], title: str, report: str) -> Sug
         who = f"{answer.provider}'s model {answer.model}"
         if not proposed:
             return Suggestion(who, reason=f"{who} proposed nothing")
-        return Suggestion(who, proposed, read=tuple(one.title for one in material))
+        return Suggestion(who, proposed, read=tuple(one.name or one.title for one in material))
 
     return suggest
 
@@ -107,10 +107,10 @@ def _usable(case: Case, answer: Answer, shown: frozenset[str]) -> tuple[list[Pro
 
 
 def _edit(answer: Answer, edit: Mapping[str, str], shown: frozenset[str]) -> tuple[str, str, str]:
-    path, find, replace = edit["path"], edit["find"], edit["replace"]
-    if path not in shown:
-        raise NotAcceptable(f"{path[:200]!r} is no file that was given")
     redacted = answer.redacted
+    path, find, replace = redacted.restored(edit["path"]), edit["find"], edit["replace"]
+    if path not in shown:
+        raise NotAcceptable(f"{edit['path'][:200]!r} is no file that was given")
     stood, stands = (Counter(redacted.placeholders_in(text)) for text in (find, replace))
     if moved := stands - stood:
         # Or what was redacted could be made to stand where somebody else reads it.
@@ -133,7 +133,7 @@ def _material(case: Case, title: str, report: str) -> tuple[Material, ...]:
     for path in [*paths, *list(tested)[:2]]:
         text = _shown(case, path)
         if text is not None and len(text.encode()) <= left:
-            found.append(Material(f"File {path}", text))
+            found.append(Material("A file, its name first", text, name=path))
             left -= len(text.encode())
     return tuple(found)
 

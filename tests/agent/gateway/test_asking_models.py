@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agent import model_setup
-from agent.gateway import ModelUnavailable, ask, health, limits
+from agent.gateway import ModelUnavailable, ask, asking, health, limits
 from agent.gateway.asking import routes
 from agent.models import ModelAnswer, ModelCall, ModelProvider, ModelRules
 from authz.errors import BadRequest
@@ -434,3 +435,33 @@ def test_settings_that_make_no_sense_are_refused_by_field(fields, field, server,
 
     assert field in refused.value.errors
     assert not ModelProvider.objects.exists()
+
+
+def test_a_question_whose_worker_died_stays_counted_and_on_record(
+    server, set_up, asker, question, monkeypatch
+):
+    set_up(server.address)
+
+    def dies(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asking, "post_json", dies)
+    with pytest.raises(KeyboardInterrupt):
+        ask(question(), asker)
+
+    call = ModelCall.objects.get()
+    assert call.state == "reserved"
+    assert limits.spent(Q())["usd"] == call.reserved_usd > 0
+    # The sweep of lost intents tells of it in the log.
+    assert OpenIntent.objects.filter(action="model.ask").exists()
+
+
+def test_a_cancelled_task_asks_nobody(server, set_up, asker, question):
+    set_up(server.address)
+    asker = replace(asker, cancelled=lambda: True)
+
+    with pytest.raises(ModelUnavailable, match="no time left"):
+        ask(question(), asker)
+
+    assert server.asked == []
+    assert not ModelCall.objects.exists()
