@@ -62,7 +62,7 @@ def test_in_a_browser(acme, portal):
         page.get_by_label("Address").fill(server.address)
         page.get_by_label("Key").fill(KEY)
         page.get_by_role("button", name="Add", exact=True).click()
-        page.get_by_label("Model", exact=False).first.fill("little")
+        page.locator("#model-name").fill("little")
         page.get_by_label("Price of what is sent").fill("150")
         page.get_by_label("Price of what comes back").fill("600")
         page.get_by_label("Where the prices stand").fill("https://models.example/prices")
