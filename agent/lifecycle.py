@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from agent import budget, queue
 from agent.bugs import BadReport, BugReport
-from agent.changes import UpgradeRequest
+from agent.changes import RefactorRequest, UpgradeRequest
 from agent.errors import IllegalMove, StaleDigest
 from agent.models import (
     Action,
@@ -125,6 +125,19 @@ def file_upgrade(
 ) -> Task:
     """Ask for another version of a package. fields: see UpgradeRequest.parse(); else as a bug."""
     return _file(Task.Kind.UPGRADE, UpgradeRequest.parse, fields, repository, owner, by, budgets)
+
+
+def file_refactoring(
+    fields: Mapping[str, Any],
+    *,
+    repository: Repository,
+    owner: User,
+    by: Actor,
+    budgets: Mapping[str, Any] | None = None,
+) -> Task:
+    """Ask for a refactoring. fields: see RefactorRequest.parse(); else as a bug."""
+    kind = Task.Kind.REFACTORING
+    return _file(kind, RefactorRequest.parse, fields, repository, owner, by, budgets)
 
 
 def _file(

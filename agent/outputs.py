@@ -11,6 +11,7 @@ PATCH = "patch.json"  # the patches that stand, with their reasons
 REPAIR = "repair.json"
 PROOF = "red-green.json"
 EXPLANATION = "explanation.json"
+CHARACTER = "characterisation.json"  # calls of a function as they were recorded
 CHANGE = "change.json"  # what an upgrade or a refactoring did, for its description
 TESTS = "tests:"  # prefix of what test runs reported; the rest is their purpose
 LOG = "log:"  # prefix of what tools printed; the rest is the number of the step

@@ -46,6 +46,7 @@ from agent.outputs import CHANGE, CHECKS, DIFF, EXPLANATION, FILE, LOG, PROOF, P
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
 from agent.recommender import CatalogueChanged
+from agent.refactor import RefactorPlanner
 from agent.retrieval.citing import Cited
 from agent.supplies import environment_of
 from agent.tools import TOOLS, BadArguments, Bench, Cost, Observation, Tool
@@ -403,6 +404,7 @@ PLANNERS: dict[str, type[loop.Model]] = {
     Task.Kind.RECOMMENDATION: RecommendationPlanner,
     Task.Kind.BUGFIX: BugfixPlanner,
     Task.Kind.UPGRADE: UpgradePlanner,
+    Task.Kind.REFACTORING: RefactorPlanner,
 }
 
 

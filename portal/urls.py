@@ -189,6 +189,7 @@ urlpatterns = [
     path("tasks/", tasks.listing, name="tasks"),
     path("tasks/new/", tasks.new, name="task-new"),
     path("tasks/upgrade/", tasks.new_upgrade, name="task-upgrade"),
+    path("tasks/refactor/", tasks.new_refactoring, name="task-refactor"),
     path("tasks/<uuid:task_id>/", tasks.detail, name="task"),
     path("tasks/<uuid:task_id>/approve/", tasks.approve, name="task-approve"),
     path("tasks/<uuid:task_id>/refuse/", tasks.refuse, name="task-refuse"),

@@ -1,11 +1,13 @@
 """The table of tools: what each takes and gives, which permission it needs."""
 
 from agent.tools import recommending
+from agent.tools.characterising import CHARACTERISE
 from agent.tools.contract import BadArguments, Bench, Cost, Observation, Tool
 from agent.tools.describing import WRITE_CHANGE
 from agent.tools.patching import CODE_PATCH
 from agent.tools.proving import WRITE_PROOF, WRITE_TEST
 from agent.tools.publishing import OPEN_PR, VERIFY
+from agent.tools.refactoring import REFACTOR_CODE
 from agent.tools.repairing import PROPOSE_REPAIR
 from agent.tools.scanning import SAST_SCAN, SECRET_SCAN
 from agent.tools.searching import CODE_SEARCH
@@ -26,6 +28,8 @@ TOOLS: dict[str, Tool] = {
     "write_test": WRITE_TEST,
     "write_proof": WRITE_PROOF,
     "bump_dependency": BUMP_DEPENDENCY,
+    "characterise": CHARACTERISE,
+    "refactor_code": REFACTOR_CODE,
     "write_change": WRITE_CHANGE,
     "open_pr": OPEN_PR,
     "verify_pull_request": VERIFY,

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from agent import lifecycle
 from agent.bugs import FRAMEWORKS, HOWS
+from agent.changes import REFACTORINGS
 from agent.loop import Phase
 from agent.models import Action, ChangeReport, Fix, Message, Plan, Repository, Task
 from authz.decisions import visible
@@ -61,6 +62,22 @@ class UpgradeIn(Schema):
     repository: UUID
     package: Text = Field(max_length=100, examples=["requests"])
     version: Text = Field("", max_length=60, description="Empty for the newest that is allowed.")
+    why: Text = Field("", max_length=4000)
+    budgets: Budgets | None = None
+
+
+class RefactoringIn(Schema):
+    """A definition to rename or to move, or lines to make a function of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: UUID
+    how: str = one_of(REFACTORINGS)
+    name: Text = Field("", max_length=600, examples=["shop.pricing.total"])
+    new_name: Text = Field(max_length=600, description="Dotted too, but of lines a bare name.")
+    path: Text = Field("", max_length=500, description="Of lines: their file.")
+    first: int = Field(0, ge=0, description="Of lines: the first, from 1.")
+    last: int = Field(0, ge=0, description="Of lines: the last.")
     why: Text = Field("", max_length=4000)
     budgets: Budgets | None = None
 
@@ -230,6 +247,19 @@ def file_task(request: PortalRequest, wanted: TaskIn) -> Status[Task]:
 def file_upgrade(request: PortalRequest, wanted: UpgradeIn) -> Status[Task]:
     """Ask for another version of a package. What stands in the way is told by the task."""
     task = lifecycle.file_upgrade(
+        wanted.dict(exclude={"repository", "budgets"}),
+        repository=_repository(request, wanted.repository),
+        owner=request.user,
+        by=request.actor,
+        budgets=_limits(wanted.budgets),
+    )
+    return Status(201, _found(request, task.pk))
+
+
+@router.post("/refactorings", response={201: TaskDetail, **CHANGE}, by_alias=False)
+def file_refactoring(request: PortalRequest, wanted: RefactoringIn) -> Status[Task]:
+    """Ask for a rename, a move or an extraction. What stands in the way is told by the task."""
+    task = lifecycle.file_refactoring(
         wanted.dict(exclude={"repository", "budgets"}),
         repository=_repository(request, wanted.repository),
         owner=request.user,

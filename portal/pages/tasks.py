@@ -38,6 +38,11 @@ HOWS = (
     ("named", "I name the failing tests"),
     ("pasted", "I paste a failing test"),
 )
+REFACTORINGS = (
+    ("rename", "Give a function or class another name"),
+    ("move", "Move a function or class to another module"),
+    ("extract", "Make a function of some lines"),
+)
 NOBODYS: dict[str, Any] = {"how": "find"}
 LIMITS = {"title": TITLE_LIMIT, "text": TEXT_LIMIT, "code": CODE_LIMIT}
 
@@ -77,6 +82,13 @@ def new(request: PortalRequest) -> HttpResponse:
 def new_upgrade(request: PortalRequest) -> HttpResponse:
     """The form that asks for another version of a package."""
     return _filed(request, "tasks/new_upgrade.html", lifecycle.file_upgrade, {})
+
+
+@require_http_methods(["GET", "POST"])
+def new_refactoring(request: PortalRequest) -> HttpResponse:
+    """The form that asks for a refactoring."""
+    first = {"how": "rename"}
+    return _filed(request, "tasks/new_refactoring.html", lifecycle.file_refactoring, first)
 
 
 def _filed(
@@ -222,6 +234,7 @@ def _form(
         "typed": typed,
         "errors": errors,
         "hows": HOWS,
+        "refactorings": REFACTORINGS,
         "limits": LIMITS,
         "wall_s": budget.DEFAULTS["wall_s"],
     }

@@ -143,6 +143,8 @@ TOOLS = {
     "license_check": "Check the licences",
     "sbom_generate": "Write the bill of materials",
     "write_proof": "Judge the runs, write the proof",
+    "characterise": "Write down what it does now",
+    "refactor_code": "Change it everywhere",
     "bump_dependency": "Ask for the new version",
     "write_change": "Judge the runs, write the description",
     "open_pr": "Open the pull request",

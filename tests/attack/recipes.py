@@ -82,6 +82,7 @@ FOUND_NOTHING = frozenset({200})  # a list that is empty
 NOT_IN_CATALOGUE = frozenset({422})  # the same for somebody else's as for nobody's
 BUG = {"repository": "{repository}", "title": "x", "what_is_wrong": "x", "how": "find"}
 UPGRADE = {"repository": "{repository}", "package": "requests"}
+RENAME = {"repository": "{repository}", "how": "rename", "name": "a.b.c", "new_name": "a.b.d"}
 RECOMMENDATION = {"repository": "{repository}", "title": "Shop"}
 OWN_TECHNOLOGY = {
     "id": "house-cache",
@@ -309,6 +310,8 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST tasks/new/": Recipe(BUG, answers=frozenset({422}), bo=True),  # not one of hers
     "GET tasks/upgrade/": LOOK,
     "POST tasks/upgrade/": Recipe(UPGRADE, answers=frozenset({422}), bo=True),  # not one of hers
+    "GET tasks/refactor/": LOOK,
+    "POST tasks/refactor/": Recipe(RENAME, answers=frozenset({422}), bo=True),  # not one of hers
     "GET tasks/<uuid:task_id>/": LOOK,
     "POST tasks/<uuid:task_id>/approve/": Recipe(
         {"digest": "{digest}"}, works=None, why_not="its plan waits for nobody"
@@ -497,6 +500,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET api/v1/tasks": LOOK,
     "POST api/v1/tasks": Recipe(BUG, bo=True),
     "POST api/v1/tasks/upgrades": Recipe(UPGRADE, bo=True),
+    "POST api/v1/tasks/refactorings": Recipe(RENAME, bo=True),
     "GET api/v1/tasks/<task_id>": LOOK,
     "POST api/v1/tasks/<task_id>/approval": Recipe(
         {"digest": "{digest}"}, works=None, why_not="its plan waits for nobody"

@@ -205,3 +205,26 @@ def test_who_may_not_ask_for_changes_files_no_upgrade(acme, globex, sign_in, who
     assert answer.status_code == (404 if who == "eve" else 403)
     with tenant_scope(acme.scope):
         assert not Task.objects.exists()
+
+
+def test_a_developer_asks_for_a_refactoring_on_the_page_and_a_program_through_the_api(
+    acme, sign_in
+):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    bo = sign_in(acme, "bo")
+    assert "Give a function or class another name" in bo.get("/tasks/refactor/").content.decode()
+    asked = {"repository": str(repository.pk), "how": "rename"}
+    names = {"name": "shop.pricing.total", "new_name": "shop.pricing.order_total"}
+
+    wrong = bo.post("/tasks/refactor/", {**asked, "name": "total", "new_name": "x"})
+    answer = bo.post("/tasks/refactor/", {**asked, **names})
+    other = bo.post(
+        "/api/v1/tasks/refactorings", {**asked, **names}, content_type="application/json"
+    )
+
+    assert wrong.status_code == 422
+    assert "must be package, module and name" in wrong.content.decode()
+    page = bo.get(answer["Location"]).content.decode()
+    assert "Rename shop.pricing.total to order_total" in page
+    assert (other.status_code, other.json()["kind"]) == (201, "refactoring")
