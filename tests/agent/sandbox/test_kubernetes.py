@@ -31,6 +31,9 @@ def test_the_pod_meets_the_restricted_profile_and_more():
     pod = MADE[1]["spec"]["template"]["spec"]
     container = pod["containers"][0]
 
+    assert [one["name"] for one in pod["containers"]] == ["job", "report"]
+    for one in pod["containers"]:
+        assert one["securityContext"] == container["securityContext"]
     assert pod["runtimeClassName"] == DEPLOYED[0]["metadata"]["name"] == "gvisor"
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -43,7 +46,7 @@ def test_the_pod_meets_the_restricted_profile_and_more():
         "emptyDir",
     }
     assert all(v["emptyDir"]["medium"] == "Memory" for v in pod["volumes"] if "emptyDir" in v)
-    assert (MADE[1]["spec"]["backoffLimit"], MADE[1]["spec"]["activeDeadlineSeconds"]) == (0, 30)
+    assert (MADE[1]["spec"]["backoffLimit"], MADE[1]["spec"]["activeDeadlineSeconds"]) == (0, 210)
 
 
 def test_the_namespace_lets_nothing_in_or_out():
