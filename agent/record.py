@@ -11,7 +11,8 @@ import structlog
 from django.db import connection
 
 from agent.forge.diff import files as files_of_diff
-from agent.models import Action, Artifact, Proposal, Review
+from agent.models import Action, Artifact, Fix, Proposal, Review
+from agent.outputs import JUNIT, PROOF
 from agent.places import artifact_store, forge_address, forge_of
 from authz.change import change
 from authz.permissions import Permission
@@ -26,8 +27,7 @@ from tenants.scope import current, current_tenant_id
 log = structlog.get_logger(__name__)
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 BUNDLE = "bundle.intoto.jsonl"
-# What an artifact's name has to end in to be taken for test results or a scan.
-JUNIT, SARIF = ".junit.xml", ".sarif"
+SARIF = ".sarif"  # what an artifact's name has to end in to be taken for a scan
 
 
 def sign_record(proposal_id: UUID, keys: FileKeys) -> SignedRecord:
@@ -152,11 +152,20 @@ def _said(proposal: Proposal) -> tuple[dict[str, bytes], list[records.Claim]]:
         records.sbom_claim(sbom),
         _provenance(proposal, run),
     ]
+    if (proof := _proof(proposal)) is not None:
+        artifacts[PROOF] = proof
+        claims.append(records.red_green_claim(proof))
     for name, content in _reports(proposal).items():
         artifacts[name] = content
         if name.startswith("tests/"):
             claims.append(records.junit_claim(name, content))
     return artifacts, claims
+
+
+def _proof(proposal: Proposal) -> bytes | None:
+    """The red/green proof of a repair, as it was judged; None for what repairs nothing."""
+    fix = Fix.objects.filter(task=proposal.task_id).first()
+    return artifact_store().get(current_tenant_id(), fix.proof_sha256) if fix else None
 
 
 def _reports(proposal: Proposal) -> dict[str, bytes]:

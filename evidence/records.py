@@ -15,6 +15,7 @@ from evidence.signing import Signer
 
 AGENT_RUN = "urn:countersign:agent-run:v1"
 CODE_REVIEW = "urn:countersign:code-review:v1"
+RED_GREEN = "urn:countersign:red-green:v1"
 MANIFEST = "urn:countersign:record-manifest:v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 CYCLONEDX = "https://cyclonedx.org/bom"
@@ -27,6 +28,7 @@ SLSA_NOT_HIGHER = (
     "control plane of the installation from what its worker reported, and who runs the "
     "installation is not attested"
 )
+PROOF_RUNS = ("baseline", "red", "green", "suite", "reverted")
 JUNIT_LIMIT = 50_000_000  # bytes
 
 
@@ -89,6 +91,41 @@ def checks_claim(checks: Iterable[tuple[str, bool]]) -> Claim:
             "failedTests": failed,
         },
     )
+
+
+def red_green_claim(proof: bytes) -> Claim:
+    """The proof of a repair as a statement: the digest of its file, and what it says in short.
+
+    The runs of a proof were on the trees that it names; the statement's subjects tie its patched
+    tree to the commit through the digests of the changed files. Raises RecordFault.
+    """
+    try:
+        said = json.loads(proof)
+        return Claim(
+            RED_GREEN,
+            {
+                "proof": {
+                    "name": "red-green.json",
+                    "digest": {"sha256": sha256(proof).hexdigest()},
+                },
+                "format": said["format"],
+                "tests": said["tests"],
+                "trees": said["trees"],
+                "files": {
+                    **{path: file["after"] for path, file in said["patch"]["files"].items()},
+                    **said["written"],
+                },
+                "environment": {
+                    "sandbox": said["tier"],
+                    "digest": {"sha256": said["environment_digest"]},
+                },
+                "runs": {
+                    name: [run["log_sha256"] for run in said[name]["runs"]] for name in PROOF_RUNS
+                },
+            },
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise RecordFault(f"the red/green proof cannot be read: {fault!r}") from fault
 
 
 def sarif_problem(content: bytes) -> str:

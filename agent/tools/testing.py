@@ -6,14 +6,15 @@ and its exit code says the same as its report.
 
 import json
 import re
+import xml.etree.ElementTree as Xml
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from agent.errors import Interrupted
-from agent.outputs import LOG, TESTS
+from agent.outputs import JUNIT, LOG, TESTS
 from agent.readable import readable
 from agent.sandbox import Ended, Job, Limits, SandboxUnavailable
 from agent.tools.contract import (
@@ -58,6 +59,7 @@ class Run:
     tier: str
     environment_digest: str
     problem: str = ""
+    took: Mapping[str, float] = field(default_factory=dict)  # test -> seconds
 
     @property
     def failing(self) -> list[str]:
@@ -150,6 +152,7 @@ def run_once(
         tier=outcome.tier,
         environment_digest=outcome.environment_digest,
         problem=problem,
+        took={row["id"]: float(row.get("seconds", 0)) for row in report["tests"]},
     )
 
 
@@ -157,6 +160,35 @@ def command(target: Sequence[str]) -> tuple[str, ...]:
     """How pytest is called: without the repository's own options, which could hide a failure."""
     plain = ("-p", "no:cacheprovider", "-o", "addopts=", "--tb=short", "-q")
     return ("python", "-m", "pytest", "-p", "countersign_report", *plain, *target)
+
+
+def junit(name: str, run: Run) -> bytes:
+    """A run as a JUnit file, as other tools read it."""
+    rows = sorted({**run.outcomes, **dict.fromkeys(run.broken, "broken")}.items())
+    counts = {
+        "tests": len(rows),
+        "failures": sum(outcome == "failed" for _, outcome in rows),
+        "errors": len(run.broken),
+        "skipped": sum(outcome == "skipped" for _, outcome in rows),
+    }
+    suite = Xml.Element(
+        "testsuite",
+        {"name": name, **{key: str(n) for key, n in counts.items()}, "time": f"{run.seconds:.3f}"},
+    )
+    for test, outcome in rows:
+        path, _, inside = test.partition("::")
+        *within, last = inside.split("::") if inside else [path]
+        place = ".".join([path.removesuffix(".py").replace("/", "."), *within])
+        said = {"classname": place, "name": last, "time": f"{run.took.get(test, 0):.3f}"}
+        case = Xml.SubElement(suite, "testcase", said)
+        if outcome == "failed":
+            Xml.SubElement(case, "failure", {"message": run.reasons[test]})
+        elif outcome == "broken":
+            Xml.SubElement(case, "error", {"message": run.broken[test]})
+        elif outcome == "skipped":
+            Xml.SubElement(case, "skipped")
+    written: bytes = Xml.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return written
 
 
 def reason_of(message: str) -> str:
@@ -254,6 +286,8 @@ def _observed(
         {
             f"{TESTS}{purpose}": content,
             **{f"{LOG}{purpose}-{n}.txt": run.log for n, run in enumerate(runs, 1)},
+            # What is signed as a result of the commit must have run on what the commit holds.
+            **({purpose + JUNIT: junit(purpose, first)} if on == "patched" else {}),
         },
         ok=not problem,
         result=result,

@@ -120,6 +120,11 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
         "statements about its head and diff; "
         f"{sum(row.files_bound for row in pull_requests)} files are what the diff leads to",
     )
+    if proved := sum(row.proved for row in pull_requests):
+        findings.saw(
+            "red/green proof",
+            f"{proved} repairs: red without the change, green with it, red when it is taken back",
+        )
     _check_records(pull_requests, log, history, findings)
     complete = completeness.check_completeness(
         pack.files, scope, log, history, pull_requests, findings

@@ -13,6 +13,7 @@ from . import envelope, strict_json
 from .container import Container
 from .findings import Rejected
 from .keys import VerifierKey
+from .red_green import check_red_green
 
 CHECK = "pull request"
 BUNDLE = "bundle.intoto.jsonl"
@@ -35,6 +36,7 @@ class PullRequest:
     statements: int
     manifest_sha256: str  # of the statement that lists all the others
     key: VerifierKey  # that signed every one of them
+    proved: bool  # whether a red/green proof came with it, which holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,14 @@ def _check(pack: Container, folder: str, keys: list[VerifierKey]) -> PullRequest
         key = lines[-1].key
         if any(line.key != key for line in lines):
             raise Rejected(CHECK, folder + BUNDLE, "its statements are signed by several keys")
+        proved = check_red_green(pack, folder, declared, [line.said for line in lines])
     except (KeyError, TypeError, AttributeError) as fault:
         raise Rejected(CHECK, subject, f"malformed at {fault}") from fault
     insertions, deletions = _changed_lines(diff)
     counted = {"insertions": insertions, "deletions": deletions, "statements": len(lines)}
-    return PullRequest(figures | counted, diff_sha256, bound, len(lines), manifest_sha256, key)
+    return PullRequest(
+        figures | counted, diff_sha256, bound, len(lines), manifest_sha256, key, proved
+    )
 
 
 def _check_files(pack: Container, folder: str, declared: Mapping[str, Any]) -> None:
