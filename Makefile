@@ -55,6 +55,7 @@ check: setup-tests ## What CI runs: format, lint, types, imports, migrations, AP
 	$(WITH_SERVERS) env DATABASE_ROLE=owner $(VENV)/python manage.py bootstrap
 	$(WITH_SERVERS) $(VENV)/python manage.py check_rls
 	$(WITH_SERVERS) $(VENV)/python manage.py write_openapi --check
+	$(WITH_SERVERS) $(VENV)/python manage.py write_tool_schemas --check
 	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet --site-dir build/site
 	@$(MAKE) test
 

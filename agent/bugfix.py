@@ -7,6 +7,7 @@ from agent.bugs import BugReport, named_in
 from agent.errors import NothingLeftToTry
 from agent.loop import Action, Plan, PlannedStep, Step, Work
 from agent.proof import RED_RUNS, wrong_reason
+from agent.repair import Ended
 
 WHYS = {
     "code_search": "find the files that have to do with what was reported",
@@ -25,7 +26,8 @@ WHYS = {
 # says about the bug, the more the engine has to guess.
 RISK = {"pasted": 0.3, "named": 0.35, "find": 0.45}
 COUNTERSIGN = "countersign the proposal: one person other than the requester"
-SECONDS_TO_REPAIR = 60
+# Seconds of a search; where it was cut off, it is made once more with the second.
+SECONDS_TO_REPAIR = (60, 240)
 CANDIDATES = 3  # repairs that are tried on the whole suite, best first
 GROUPS = 3  # sets of red tests that are tried when nobody said which
 MOST_RED = 20
@@ -60,7 +62,7 @@ class BugfixPlanner:
         red = _red_tests(report, work, baseline)
         searched = _searches(work)
         if len(searched) == len(_failed_searches(work)):
-            return _red_or_search(work, red, len(searched))
+            return _red_or_search(work, red)
         return _prove(work, red, searched[-1])
 
 
@@ -84,7 +86,7 @@ def _red_tests(report: BugReport, work: Work, baseline: Step) -> list[str]:
     broken = set(baseline.result["broken"])
     if report.how == "find":
         groups = _groups([test for test in failing if test not in broken], work)
-        tried = len(_failed_searches(work))
+        tried = len(_given_up(work))
         if not groups:
             raise NothingLeftToTry(
                 "every test passes; paste one that shows what is wrong and file the task again"
@@ -116,15 +118,16 @@ def _groups(failing: list[str], work: Work) -> list[list[str]]:
     return [group for n, group in enumerate(groups) if group not in groups[:n]][:GROUPS]
 
 
-def _red_or_search(work: Work, red: list[str], searches: int) -> Action:
-    found = _failed_searches(work)
-    if found and (searches >= GROUPS or list(found[-1].action.params["red"]) == red):
-        raise NothingLeftToTry(f"no repair was found: {found[-1].observation}")
+def _red_or_search(work: Work, red: list[str]) -> Action:
+    found, given_up = _failed_searches(work), _given_up(work)
+    if given_up and (len(given_up) >= GROUPS or list(given_up[-1].action.params["red"]) == red):
+        raise NothingLeftToTry(f"no repair was found: {given_up[-1].observation}")
     seen = _run(work.steps, "red")
     if seen is None or list(seen.action.params["target"]) != red:
         return _tests(red, "base", "red", repeat=RED_RUNS)
     _require_red(seen, red)
-    return Action("propose_repair", {"red": red, "seconds": SECONDS_TO_REPAIR})
+    seconds = SECONDS_TO_REPAIR[len(found) > len(given_up)]
+    return Action("propose_repair", {"red": red, "seconds": seconds})
 
 
 def _require_red(seen: Step, red: list[str]) -> None:
@@ -202,6 +205,16 @@ def _searches(work: Work) -> list[Step]:
 
 def _failed_searches(work: Work) -> list[Step]:
     return [step for step in _searches(work) if not step.result["patches"]]
+
+
+def _given_up(work: Work) -> list[Step]:
+    """Searches that found nothing and are not made again: all was tried, or the longest time."""
+    return [
+        step
+        for step in _failed_searches(work)
+        if step.result.get("ended") != Ended.OUT_OF_TIME
+        or step.action.params["seconds"] >= SECONDS_TO_REPAIR[-1]
+    ]
 
 
 def _since_patch(work: Work) -> list[Step]:

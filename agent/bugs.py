@@ -12,7 +12,7 @@ TEXT_LIMIT = 4_000
 CODE_LIMIT = 20_000
 NAMES_LIMIT = 20
 # A test as pytest names it: a path below the repository, then class and function.
-_NODE = re.compile(r"(?P<path>[\w./-]+\.py)(?:::[\w\[\]./, '\"=<>+*:-]+)*")
+_NODE = re.compile(r"(?P<path>[\w./-]+\.py)(?:::\w+)*(?:\[[^\n]*\])?")
 _TEST = re.compile(r"^\s*(?:async\s+)?def\s+test\w*\s*\(", re.MULTILINE)
 
 

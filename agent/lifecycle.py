@@ -16,6 +16,7 @@ from agent.errors import IllegalMove, StaleDigest
 from agent.models import (
     Action,
     Draft,
+    FlakyTest,
     Message,
     Plan,
     PlanRule,
@@ -263,6 +264,16 @@ def change_plan_rule(project: Project, ask: str, risk_from: float, *, by: Actor)
         )
         facts.update(ask=ask, risk_from=risk_from)
     return rule
+
+
+def release_flaky_test(flaky: FlakyTest, *, by: Actor) -> None:
+    """Let a test that was set aside count again; it is set aside anew when it is seen to differ.
+
+    Raises Denied.
+    """
+    with change(by, Permission.FLAKY_TEST_RELEASE, on=flaky.repository) as facts:
+        facts.update(test=flaky.test, seen_by=flaky.seen_by_id, first_seen=flaky.first_seen)
+        FlakyTest.objects.filter(pk=flaky.pk).delete()
 
 
 def cancel(task: Task, *, by: Actor) -> None:

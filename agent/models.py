@@ -251,6 +251,12 @@ class PlanRule(TenantScoped):
     class Meta(TenantScoped.Meta):
         pass
 
+    @classmethod
+    def of(cls, project: Project) -> "PlanRule":
+        """The rule that holds in a project, also when nobody made one yet."""
+        found: PlanRule | None = cls.objects.filter(project=project).first()
+        return found or cls(project=project)
+
     @property
     def said(self) -> str:
         """In words."""
@@ -285,6 +291,9 @@ class FlakyTest(TenantScoped):
                 fields=["tenant", "repository", "test"], name="agent_flakytest_once"
             ),
         ]
+
+    def __str__(self) -> str:
+        return self.test
 
 
 class Artifact(TenantScoped):

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -15,7 +14,7 @@ import rfc8785
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.db.models import Max, Sum
+from django.db.models import Max
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
@@ -42,9 +41,21 @@ from agent.models import (
     Repository,
     Task,
 )
-from agent.outputs import CHANGE, CHECKS, DIFF, EXPLANATION, FILE, LOG, PROOF, PULL_REQUEST, SARIF
+from agent.outputs import (
+    CHANGE,
+    CHECKS,
+    DIFF,
+    EXPLANATION,
+    FILE,
+    JUNIT,
+    LOG,
+    PROOF,
+    PULL_REQUEST,
+    SARIF,
+)
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.planner import RecommendationPlanner
+from agent.progress import spent_by
 from agent.recommender import CatalogueChanged
 from agent.refactor import RefactorPlanner
 from agent.retrieval.citing import Cited
@@ -231,21 +242,6 @@ def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
     )
 
 
-def spent_by(task: Task) -> budget.Spent:
-    """What a task took so far."""
-    rows = Action.objects.filter(task=task)
-    sums = rows.aggregate(tokens=Sum("cost_tokens"), usd=Sum("cost_usd"))
-    working = timezone.now() - task.started_at if task.started_at else timedelta()
-    return budget.Spent(
-        wall_s=round(working.total_seconds(), 1),
-        steps=rows.exclude(status=Action.Status.STOPPED)
-        .exclude(status=Action.Status.RUNNING)
-        .count(),
-        tokens=sums["tokens"] or 0,
-        usd=float(sums["usd"] or 0),
-    )
-
-
 def _readable(project_id: UUID) -> list[UUID]:
     """Repositories whose documents may stand in a pull request of the project."""
     return list(Repository.objects.filter(project=project_id).values_list("pk", flat=True))
@@ -282,7 +278,7 @@ def _advance(task: Task, by: Actor) -> bool:
     except Interrupted:
         # Why is for the beginning of this function to find: it looks at the task as it is now.
         _stop_step(task, by)
-        task.refresh_from_db(fields=["cancel_asked_by", "state"])
+        task.refresh_from_db(fields=["cancel_asked_by", "state", "started_at", "budgets"])
         return _advance(task, by)
     except BudgetSpent as error:
         _end(task, S.TIMED_OUT, f"{error}; resuming with more continues here", by=by)
@@ -438,16 +434,10 @@ def _step(task: Task, by: Actor) -> None:
 APPROVE_PLAN = "let the plan run: one person other than the requester"
 
 
-def plan_rule(task: Task) -> PlanRule:
-    """Which plans of the task's project wait; the rule that holds when nobody made one."""
-    found: PlanRule | None = PlanRule.objects.filter(project=task.project).first()
-    return found or PlanRule(project=task.project)
-
-
 def _keep_plan(task: Task, work: loop.Work) -> Plan:
     if work.plan is None:
         raise ValueError("the planning phase ended without a plan")
-    rule, known = plan_rule(task), work.plan
+    rule, known = PlanRule.of(task.project), work.plan
     # Documents alone run nothing and change no program: their plans wait for nobody.
     waits = task.kind != Task.Kind.RECOMMENDATION and rule.asks_for(known.risk_score)
     if waits:
@@ -501,7 +491,7 @@ def _kind_of(name: str) -> Artifact.Kind:
         return Artifact.Kind.SBOM
     if name.startswith(FILE):
         return Artifact.Kind.FILE
-    if name.startswith(LOG):
+    if name.startswith(LOG) or name.endswith(JUNIT):
         return Artifact.Kind.TEST_LOG
     known = {
         DIFF: Artifact.Kind.DIFF,

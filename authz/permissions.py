@@ -14,6 +14,7 @@ class Permission(StrEnum):
     TASK_UNDO = "task.undo"  # close the pull request, delete the branch
     PLAN_APPROVE = "plan.approve"  # let the agent carry its plan out, or not
     PLAN_RULE_CHANGE = "plan_rule.change"  # which plans wait for a person
+    FLAKY_TEST_RELEASE = "flaky_test.release"  # let a test that was set aside count again
     TASK_RUN = "task.run"  # the agent carries a task out
     MODELS_CHANGE = "models.change"  # providers, keys, prices, limits of language models
     MODEL_ASK = "model.ask"  # send something to a language model

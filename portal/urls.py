@@ -26,6 +26,7 @@ from portal.pages import (
     projects,
     proposals,
     recommendations,
+    repair_rules,
     reviews,
     sessions,
     settings_overview,
@@ -94,6 +95,14 @@ urlpatterns = [
     ),
     path("people/projects/", projects.listing, name="projects"),
     path("people/projects/<uuid:project_id>/", projects.detail, name="project"),
+    path(
+        "people/projects/<uuid:project_id>/repairs/", repair_rules.of_project, name="repair-rules"
+    ),
+    path(
+        "people/projects/<uuid:project_id>/repairs/flaky/<uuid:flaky_id>/release/",
+        repair_rules.release,
+        name="flaky-release",
+    ),
     path("people/reviews/", reviews.listing, name="reviews"),
     path("people/reviews/<uuid:review_id>/", reviews.detail, name="review"),
     path("people/reviews/<uuid:review_id>/answer/", reviews.answer, name="review-answer"),

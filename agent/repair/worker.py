@@ -42,7 +42,8 @@ CALLS_KEPT = 60  # of each function, as inputs to compare behaviour on
 INPUTS = 240  # mutated inputs of each function
 MEMORY = 768 * 1024 * 1024  # bytes that a candidate may take beyond the server's own
 TOLD_AT_ONCE = 16  # candidates of which a fork tells at once
-GRACE = 3.0  # seconds that a fork may be silent beyond its limit
+# Seconds that a fork may be silent beyond its limit: a machine with much to do starts it late.
+GRACE = 10.0
 
 
 class OutOfTime(BaseException):

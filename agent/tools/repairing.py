@@ -81,6 +81,7 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
             "patches": patches,
             "tried": found.tried,
             "seconds": round(found.seconds, 2),
+            "ended": str(found.ended),
             "reason": found.reason,
         },
     )
@@ -176,6 +177,7 @@ PROPOSE_REPAIR = Tool(
         ),
         tried=whole("Changes."),
         seconds=number("Time taken."),
+        ended=text("How it ended.", enum=[str(one) for one in repair.Ended]),
         reason=text("Why it ended as it did."),
     ),
     most=lambda arguments: Cost(wall_s=float(arguments.get("seconds", SECONDS)) + 30),

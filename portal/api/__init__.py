@@ -24,6 +24,7 @@ from portal.api import (
     packs,
     proposals,
     recommendations,
+    repair_rules,
     repositories,
     sessions,
     sign_in,
@@ -96,6 +97,8 @@ api.add_router("/code", code.router)
 api.add_router("/catalogue", catalogue.router)
 api.add_router("/recommendations", recommendations.router)
 api.add_router("/tasks", tasks.router)
+api.add_router("/repair-rules", repair_rules.router)
+api.add_router("/flaky-tests", repair_rules.flaky)
 api.add_router("/proposals", proposals.router)
 api.add_router("/packs", packs.router)
 api.add_router("/controls", controls.router)

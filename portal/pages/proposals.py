@@ -19,14 +19,14 @@ from redis.exceptions import RedisError
 
 from agent import lifecycle, queue
 from agent.forge import diff as unified
-from agent.models import Artifact, Proposal, Recommendation, Review
+from agent.models import Artifact, Fix, Proposal, Recommendation, Review
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from authz.decisions import may, visible, who_may
 from authz.errors import BadRequest, Conflict
 from authz.permissions import Permission
 from evidence.models import Entry, Pack
 from portal.http import PortalRequest
-from portal.pages import lists, options, words
+from portal.pages import lists, options, repairs, words
 from portal.pages.markdown import front_matter, rendered
 from tenants.scope import current
 
@@ -206,9 +206,10 @@ def _page(
     comment: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    tab = request.GET.get("tab", "options")
-    if tab not in TABS:
-        tab = "options"
+    titles = _tab_titles(proposal)
+    tab = request.GET.get("tab", "")
+    if tab not in {name for name, _, _ in titles}:
+        tab = titles[0][0]
     files = _files(current().tenant_id, proposal.diff_sha256)
     people = who_may(Permission.PROPOSAL_COUNTERSIGN, proposal)
     mine = next((said for who, _, said in people if who == request.actor.id), None)
@@ -231,10 +232,17 @@ def _page(
         "errors": errors or {},
         "comment": comment,
         "tab": tab,
-        "tabs": TAB_TITLES,
+        "tabs": titles,
         **TABS[tab](request, proposal, files),
     }
     return render(request, "proposals/detail.html", context, status=status)
+
+
+def _tab_titles(proposal: Proposal) -> tuple[tuple[str, str, str], ...]:
+    """Name, title, icon of each tab. The first says why: options weighed, or a fault found."""
+    repaired = Fix.objects.filter(task=proposal.task_id).exists()
+    first = ("repair", "Repair", "bug") if repaired else ("options", "Options", "scale")
+    return (first, *TAB_TITLES)
 
 
 @lru_cache(maxsize=512)
@@ -269,6 +277,12 @@ def _options_tab(
         if layer["layer"] == wanted:
             context["layer"] = options.layer_in_full(layer, known)
     return context
+
+
+def _repair_tab(
+    request: PortalRequest, proposal: Proposal, files: tuple[ChangedFile, ...]
+) -> dict[str, Any]:
+    return repairs.shown(Fix.objects.get(task=proposal.task_id))
 
 
 def _files_tab(
@@ -352,13 +366,13 @@ def _attachment(path: str) -> str:
 Tab = Callable[[PortalRequest, Proposal, tuple[ChangedFile, ...]], dict[str, Any]]
 TABS: dict[str, Tab] = {
     "options": _options_tab,
+    "repair": _repair_tab,
     "files": _files_tab,
     "diff": _diff_tab,
     "checks": _checks_tab,
     "evidence": _evidence_tab,
 }
 TAB_TITLES = (
-    ("options", "Options", "scale"),
     ("files", "Files", "file-text"),
     ("diff", "Diff", "git-compare"),
     ("checks", "Checks", "list-check"),

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agent import budget, lifecycle
+from agent import budget, lifecycle, progress
 from agent.bugs import CODE_LIMIT, TEXT_LIMIT, TITLE_LIMIT
 from agent.live import live_log
 from agent.models import Action, ChangeReport, Fix, Plan, Proposal, Repository, Task
@@ -19,6 +19,7 @@ from authz.errors import BadRequest
 from authz.permissions import Permission
 from portal.http import PortalRequest
 from portal.pages import lists
+from portal.pages.repairs import confidence_word
 
 KINDS = {
     Task.Kind.BUGFIX: "Repair",
@@ -196,7 +197,15 @@ def _page(
     plan = Plan.objects.filter(task=task).first()
     waits = task.state == Task.State.WAITING_FOR_USER
     is_open = task.is_running or waits
+    so_far = progress.so_far(task)
     context = {
+        "so_far": so_far,
+        "confidence_word": confidence_word(so_far.confidence or 0),
+        "spent": [
+            (budget.WORDS[name], so_far.spent.of(name), limit)
+            for name, limit in task.budgets.items()
+            if limit
+        ],
         "task": task,
         "plan": plan,
         "steps": Action.objects.filter(task=task),
@@ -214,6 +223,7 @@ def _page(
         "may_undo": proposal is not None
         and proposal.state == Proposal.State.OPEN
         and may(request.actor, Permission.TASK_UNDO, task),
+        "may_see_rules": may(request.actor, Permission.MEMBER_VIEW, task.project),
         "typed": typed or {},
         "errors": errors or {},
     }
@@ -243,7 +253,9 @@ def _form(
 
 def _found(request: PortalRequest, task_id: UUID) -> Task:
     tasks = visible(request.actor, Permission.TASK_VIEW, Task.objects.all())
-    task: Task = get_object_or_404(tasks.select_related("owner", "repository"), pk=task_id)
+    task: Task = get_object_or_404(
+        tasks.select_related("owner", "project", "repository"), pk=task_id
+    )
     return task
 
 

@@ -11,6 +11,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.TASK_UNDO: ("undo a task", "undid a task"),
     P.PLAN_APPROVE: ("decide about a plan", "decided about a plan"),
     P.PLAN_RULE_CHANGE: ("say which plans wait", "changed which plans wait for a person"),
+    P.FLAKY_TEST_RELEASE: ("let a flaky test count again", "let a flaky test count again"),
     P.TASK_CANCEL: ("cancel a request", "asked to cancel a request"),
     P.TASK_RUN: ("work on a request", "worked on a request"),
     P.MODELS_CHANGE: ("set up language models", "changed how language models are used"),

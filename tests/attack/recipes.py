@@ -60,6 +60,7 @@ PARAMETERS = {
     "refresh_id": "{refresh}",
     "review_id": "{review}",
     "item_id": "{item}",
+    "flaky_id": "{flaky}",
     "index": "{index}",
     "size": "{size}",
     "secret": "{invitation}",
@@ -239,6 +240,12 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     ),
     "GET people/projects/": LOOK,
     "GET people/projects/<uuid:project_id>/": LOOK_HARD,
+    "GET people/projects/<uuid:project_id>/repairs/": LOOK_HARD,
+    "POST people/projects/<uuid:project_id>/repairs/": Recipe({"ask": "always"}),
+    "POST people/projects/<uuid:project_id>/repairs/flaky/<uuid:flaky_id>/release/": (
+        Recipe({}, at={"project_id": "{repositorys_project}"}, bo=True),
+        Recipe({}, at={"project_id": "own:{repositorys_project}"}, works=None, why_not="elsewhere"),
+    ),
     "GET people/reviews/": LOOK_HARD,
     "POST people/reviews/": Recipe(
         {"days": "21"}, works=None, why_not="one is open already", answers=frozenset({409})
@@ -520,6 +527,12 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/tasks/<task_id>/undoing": Recipe(
         works=None, why_not="its pull request stands on no forge", bo=True
     ),
+    "GET api/v1/repair-rules/<project_id>": LOOK_HARD,
+    "PUT api/v1/repair-rules/<project_id>": Recipe({"ask": "always", "risk_from": 0.2}),
+    "GET api/v1/flaky-tests": LOOK,
+    "POST api/v1/flaky-tests/<flaky_id>/release": Recipe(
+        works=None, why_not="it was released on its page", bo=True
+    ),
     "GET api/v1/recommendations": LOOK,
     "GET api/v1/recommendations/examples": Recipe(bo=True, everybodys="it is the same anywhere"),
     "GET api/v1/recommendations/<recommendation_id>": LOOK,
@@ -736,4 +749,5 @@ COMMANDS = {
     "verify_log": Order("app"),
     "write_matrix": Order("any"),
     "write_openapi": Order("any"),
+    "write_tool_schemas": Order("any"),
 }

@@ -9,7 +9,7 @@ from django.test import Client
 
 from agent import control_documents, log_check, model_setup, own_catalogue, own_frameworks
 from agent.digests import proposal_digest
-from agent.models import BriefReading, CatalogueRefresh, Recommendation, Task
+from agent.models import BriefReading, CatalogueRefresh, FlakyTest, Recommendation, Task
 from agent.places import artifact_store
 from authz import (
     access_reviews,
@@ -94,6 +94,9 @@ def _fill(made: Stocked, entries: int) -> None:
     )
     failed = task_of(bo, project, Task.State.FAILED, goal=f"{word} 1", constraints=asked_for)
     running = task_of(bo, project, Task.State.IN_PROGRESS, goal=f"{word} 2", constraints=asked_for)
+    flaky = FlakyTest.objects.create(
+        repository=repository, test=f"tests/test_{word}.py::test_it", seen_by=failed
+    )
     proposal = proposal_of(bo, project, title=f"{word} proposal", body=f"{word} body")
     proposal.diff_sha256 = artifact_store().put(company.scope.tenant_id, DIFF).sha256
     proposal.digest = proposal_digest(proposal)
@@ -242,6 +245,8 @@ def _fill(made: Stocked, entries: int) -> None:
         "project": str(second.pk),
         "project_slug": second.slug,
         "repository": str(repository.pk),
+        "repositorys_project": str(project.pk),
+        "flaky": str(flaky.pk),
         "session": str(Session.objects.get(user=bo).handle),
         "token": str(token.pk),
         "token_secret": secret,

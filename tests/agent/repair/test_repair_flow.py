@@ -191,7 +191,11 @@ def test_waits():
 
 
 def test_members_of_an_enumeration_stay_as_they_are_while_inputs_are_made():
-    done = repair(ENUMERATED, None, engine=engine(), seconds=30)
+    # Which of several right changes is first depends on how many were compared in the time.
+    done = repair(ENUMERATED, None, engine=engine(), seconds=120)
 
     assert done.ended == Ended.REPAIRED
-    assert "+    return (order.pieces + size - 1) // size" in done.patches[0].diff
+    repaired: dict = {}
+    exec(done.patches[0].files["orders.py"], repaired)
+    order, placed = repaired["Order"], repaired["State"].PLACED
+    assert [repaired["boxes"](order(placed, n), 5) for n in (0, 1, 5, 6)] == [0, 1, 1, 2]
