@@ -216,4 +216,4 @@ def test_the_proposal_of_a_repair_begins_with_why_and_the_proof(acme, sign_in):
         other = proposal_of(acme.people["bo"], acme.project)
         Proposal.objects.update(diff_sha256=kept)
         assert Proposal.objects.count() == 2
-    assert "?tab=repair" not in bo.get(f"/proposals/{other.pk}/").content.decode()
+    assert "?tab=repair" not in bo.get(f"/proposals/{other.pk}/?tab=checks").content.decode()
