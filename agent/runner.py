@@ -14,7 +14,7 @@ import rfc8785
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Max, Sum
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 

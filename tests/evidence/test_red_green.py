@@ -11,8 +11,8 @@ from evidence.records import RED_GREEN, RecordFault, red_green_claim
 from tests.agent.proofs import proof_of, run_of
 
 assert VERIFIER.exists()
-from countersign_verify.findings import Rejected  # noqa: E402  # only on the path by now
-from countersign_verify.red_green import STATEMENT, check_red_green  # noqa: E402
+from countersign_verify.findings import NUMBER, Rejected  # noqa: E402  # on the path by now
+from countersign_verify.red_green import CHECK, STATEMENT, check_red_green  # noqa: E402
 
 FOLDER = "prs/shop-1/"
 FIXED = b"total = 0\n"
@@ -44,6 +44,7 @@ def proof():
 
 def test_a_proof_that_holds_is_counted(proof):
     assert RED_GREEN == STATEMENT
+    assert CHECK in NUMBER  # or the verdict could not be printed
     assert checked(proof)
     assert not check_red_green(Pack({}), FOLDER, DECLARED, [])
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import completeness, entries, envelope, key_history, notes, strict_json
+from . import completeness, entries, envelope, key_history, notes, red_green, strict_json
 from .container import Container
 from .documents import check_documents, read_documents
 from .entries import Log
@@ -122,7 +122,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     )
     if proved := sum(row.proved for row in pull_requests):
         findings.saw(
-            "red/green proof",
+            red_green.CHECK,
             f"{proved} repairs: red without the change, green with it, red when it is taken back",
         )
     _check_records(pull_requests, log, history, findings)

@@ -10,7 +10,7 @@ from . import strict_json
 from .container import Container
 from .findings import Rejected
 
-CHECK = "red/green proof"
+CHECK = "red/green"
 NAME = "red-green.json"
 STATEMENT = "urn:countersign:red-green:v1"
 RED_RUNS = 3
