@@ -24,6 +24,7 @@ from evidence.notes import NoteFault, verify_checkpoint
 from evidence.signing import VerifierKey
 from portal.http import PortalRequest
 from portal.pages import words
+from portal.pages.log_pictures import Step, steps_to_root, way_up
 from tenants.models import Project, User
 from tenants.scope import current_tenant_id
 
@@ -102,6 +103,7 @@ def entry(request: PortalRequest, index: int) -> HttpResponse:
     key = LogKey.objects.order_by("-valid_from").first()
     proof = ledger.proof(found, checkpoint) if checkpoint else []
     said = found.said
+    steps = steps_to_root(index, checkpoint.size, proof) if proof and checkpoint else []
     context = {
         "entry": found,
         "did": words.done(found.action, found.object_type),
@@ -112,6 +114,8 @@ def entry(request: PortalRequest, index: int) -> HttpResponse:
         "page_name": PAGES.get(found.object_type),
         "checks": _checks(found, payload, checkpoint, key, proof),
         "leaf_hash": bytes(found.leaf_hash).hex(),
+        "steps": steps,
+        "way": way_up(index, steps, _way_in_words(index, steps)) if steps else "",
         "proof": [b64encode(sibling).decode() for sibling in proof],
         "checkpoint": checkpoint,
         "previous": index - 1 if index else None,
@@ -173,6 +177,10 @@ def _log_state() -> dict[str, Any]:
         "key": key,
         "key_id": VerifierKey.parse(key.vkey).key_id if key else "",
     }
+
+
+def _way_in_words(index: int, steps: list[Step]) -> str:
+    return f"Entry {index} and {len(steps)} hashes beside it lead to the signed root"
 
 
 def _name_of(account: str | None) -> str:

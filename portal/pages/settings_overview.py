@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from agent import model_setup
-from authz import groups, log_export
+from authz import groups, log_export, retention
 from authz.admins import has_admin
 from authz.decisions import require
 from authz.in_force import active_version
@@ -46,6 +46,7 @@ def overview(request: PortalRequest) -> HttpResponse:
         "has_admin": has_admin(),
         "policies": active_version(),
         "models": [one for one in model_setup.providers() if one.is_on],
+        "days_kept": retention.days_kept(),
         "copies": list(log_export.destinations()),
     }
     return render(request, "settings/overview.html", context)

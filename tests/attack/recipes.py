@@ -170,6 +170,11 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET audit/": LOOK_HARD,
     "GET audit/entries.csv": LOOK_HARD,
     "GET audit/entries.jsonl": LOOK_HARD,
+    "GET audit/heads/": LOOK_HARD,
+    "GET audit/keeping/": LOOK_HARD,
+    "POST audit/keeping/": Recipe(
+        {"days": "400", "reason": "x"}, answers=frozenset({302})
+    ),  # her own log
     "GET audit/checks/": LOOK_HARD,
     "POST audit/checks/": Recipe({}, answers=frozenset({302})),  # her own log
     "GET audit/checks/<uuid:check_id>/": LOOK_HARD,
