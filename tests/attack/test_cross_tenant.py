@@ -400,7 +400,7 @@ def test_every_door_asks_for_a_right_and_shows_nothing_without(door, acme, monke
         monkeypatch.setattr(decisions, name, spy)
 
     spied("_decide")
-    spied("_barred")
+    spied("barred")
     for recipe in _recipes(door):
         if recipe.open or recipe.works in {None, "directory", "nobody"}:
             continue
