@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import celeryd_after_setup
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
@@ -12,6 +13,7 @@ from agent import (
     drift_watch,
     log_check,
     model_setup,
+    places,
     queue,
     record,
     runner,
@@ -27,6 +29,12 @@ from tenants.scope import current, tenants_with_repositories
 
 # What may be different the next time. Nothing else is tried again.
 PASSING = (OperationalError, InterfaceError, ForgeUnavailable, SandboxUnavailable)
+
+
+@celeryd_after_setup.connect
+def read_what_every_job_needs(**_: object) -> None:
+    """Read the catalogue before the first job asks for it, once for all processes of a worker."""
+    places.shared_catalogue()
 
 
 @shared_task(autoretry_for=(*PASSING, Busy), retry_backoff=1, retry_backoff_max=15, max_retries=20)

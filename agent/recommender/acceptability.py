@@ -55,16 +55,13 @@ def acceptability(
     centre = np.array([weights[criterion] for criterion in criteria])
     draws = np.random.default_rng(seed)
     shares = draws.dirichlet(centre / centre.sum() * CONCENTRATION * len(criteria) ** 0.5, samples)
-    totals = np.empty((samples, len(names)))
-    for column, name in enumerate(names):
-        own = np.random.default_rng(_stream(seed, name))
-        noise = own.standard_normal((samples, len(criteria)))
-        unseen = own.standard_normal(samples)
-        mean = np.array([values[name][criterion] for criterion in criteria])
-        deviation = np.array([spread[name][criterion] for criterion in criteria])
-        noise *= deviation
-        noise += mean
-        totals[:, column] = np.einsum("sc,sc->s", shares, noise) + UNSEEN * unseen
+    means = np.array([[values[name][criterion] for criterion in criteria] for name in names])
+    deviations = np.array([[spread[name][criterion] for criterion in criteria] for name in names])
+    # Independent normal errors, weighted and summed, are one normal error: a draw an option will do.
+    widths = np.sqrt(np.einsum("sc,nc->sn", shares**2, deviations**2) + UNSEEN**2)
+    own = [np.random.default_rng(_stream(seed, name)).standard_normal(samples) for name in names]
+    # einsum, and not a product of matrices: one option more must not change another's last bit.
+    totals = np.einsum("sc,nc->sn", shares, means) + widths * np.array(own).T
     order = np.argsort(-totals, axis=1, kind="stable")
     winners = order[:, 0]
     first = {name: float((winners == column).mean()) for column, name in enumerate(names)}

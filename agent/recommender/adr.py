@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent.recommender.catalogue import Catalogue
@@ -21,6 +22,37 @@ def adr_path(layer_id: str, today: dt.date) -> str:
     return f"docs/adr/{today:%Y%m%d}-{layer_id}.md"
 
 
+def earlier_records(paths: Iterable[str], layer_id: str, today: dt.date) -> list[str]:
+    """Records of the layer that earlier recommendations left in the repository, oldest first.
+
+    paths: of all files of the repository. Records that people wrote under names of their own are
+    not among them; what they say otherwise is shown as a contradiction.
+    """
+    named = re.compile(rf"docs/adr/\d{{8}}-{re.escape(layer_id)}\.md")
+    return sorted(
+        path for path in paths if named.fullmatch(path) and path != adr_path(layer_id, today)
+    )
+
+
+def marked_superseded(record: bytes, by: str) -> bytes | None:
+    """An earlier record with its status and a link to the record at `by`, which takes its place.
+
+    None when it is superseded already, or has no front matter that states a status.
+    """
+    try:
+        text = record.decode()
+    except UnicodeDecodeError:
+        return None
+    front = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    if front is None or not re.search(r"^status: (?!superseded)\w+$", front[1], re.MULTILINE):
+        return None
+    name = by.rsplit("/", 1)[-1]
+    said = re.sub(
+        r"^status: \w+$", f"status: superseded\nsuperseded-by: {name}", front[1], flags=re.MULTILINE
+    )
+    return f"---\n{said}\n---\n{text[front.end() :]}".encode()
+
+
 def adr(
     constraints: Constraints,
     catalogue: Catalogue,
@@ -31,8 +63,11 @@ def adr(
     today: dt.date,
     passages: Sequence[Mapping[str, Any]] = (),
     against: Sequence[Mapping[str, Any]] = (),
+    supersedes: Sequence[str] = (),
 ) -> bytes:
     """The record of one layer's decision, as Markdown with front matter.
+
+    supersedes: paths of earlier records of the layer, in the same folder.
 
     passages: what the customer's own documents say about the layer; against: accepted records
     that chose something else. Both as agent.retrieval.citing gives them.
@@ -43,7 +78,7 @@ def adr(
         [
             "---\nstatus: proposed\n"
             f"date: {today.isoformat()}\n"
-            f"decision-makers: {_quoted([requested_by])}\n---",
+            f"decision-makers: {_quoted([requested_by])}\n{_in_front(supersedes)}---",
             f"# {_title(layer, rows)}",
             "## Context and Problem Statement",
             f"{layer['decides']} The request “{escaped(constraints.title)}” needs an answer for "
@@ -68,9 +103,22 @@ def adr(
             "[rollback](../stack/rollback.md). Sources of the fact ids: "
             "[recommendation.json](../stack/recommendation.json). "
             f"Request {escaped(request_id)}, catalogue {catalogue.digest[:12]}.",
+            _in_its_place(supersedes),
             _own_documents(passages),
         ]
     )
+
+
+def _in_front(supersedes: Sequence[str]) -> str:
+    names = [path.rsplit("/", 1)[-1] for path in supersedes]
+    return f"supersedes: {_quoted(names)}\n" if names else ""
+
+
+def _in_its_place(supersedes: Sequence[str]) -> str:
+    names = [path.rsplit("/", 1)[-1] for path in supersedes]
+    if not names:
+        return ""
+    return f"It takes the place of {', '.join(f'[{name}]({name})' for name in names)}."
 
 
 def _contradicted(against: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from agent.recommender.adr import adr, adr_path
@@ -17,6 +19,7 @@ from agent.recommender.proofs import red_tests_first
 from agent.recommender.rollback import rollback_note
 
 STACK = "docs/stack"
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def render(
@@ -27,8 +30,11 @@ def render(
     request_id: str,
     requested_by: str,
     today: dt.date,
+    supersedes: Mapping[str, Sequence[str]] = _NOTHING,
 ) -> dict[str, bytes]:
     """Every file of the pull request, path to bytes.
+
+    supersedes: layer to the paths of its earlier records.
 
     The same arguments always give the same bytes. Raises CatalogueChanged when `scored` is of
     another catalogue.
@@ -46,6 +52,7 @@ def render(
             against=[
                 row for row in scored.get("contradictions", ()) if row["layer"] == layer["layer"]
             ],
+            supersedes=supersedes.get(layer["layer"], ()),
         )
         for layer in scored["layers"]
     }

@@ -1,11 +1,12 @@
 """The steps of a recommendation, as tools."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent import recommender
 from agent.outputs import CHECKS, FILE, TEXT
 from agent.recommender import linters
+from agent.recommender.adr import adr_path, earlier_records, marked_superseded
 from agent.recommender.impact import impact, impact_note, is_worth_weighing
 from agent.recommender.pull_request import pull_request_text
 from agent.recommender.rendering import STACK, render
@@ -69,22 +70,28 @@ def score_options(bench: Bench, arguments: Arguments) -> Observation:
 
 def render_documents(bench: Bench, arguments: Arguments) -> Observation:
     """Writes the files of the pull request."""
-    files = render(
-        bench.constraints,
-        bench.catalogue,
-        bench.read_json("scored.json"),
-        request_id=str(bench.task_id),
-        requested_by=bench.requester.name,
-        today=bench.asked_at.date(),
-    )
-    rows = impact(_weighed(bench), bench.read_json("scored.json"), bench.catalogue)
+    scored = bench.read_json("scored.json")
+    paths = bench.forge.list_files(bench.repository, bench.base_sha)
+    closed = _superseded(bench, paths, scored)
+    files = _rendered(bench, scored, closed)
+    # An earlier record that would not pass today's checks is left as it is, and not linked.
+    failing = {
+        check.path
+        for check in (linters.check_files({**files, **closed}, bench.catalogue) if closed else ())
+        if not check.ok
+    }
+    if failing & set(closed):
+        closed = {path: record for path, record in closed.items() if path not in failing}
+        files = _rendered(bench, scored, closed)
+    files |= closed
+    rows = impact(_weighed(bench, paths), scored, bench.catalogue)
     files[IMPACT] = impact_note(rows, bench.repository.name, bench.catalogue)
     size = sum(map(len, files.values()))
     said = f"{len(files)} files written, {size:,} bytes"
     title, body = pull_request_text(
         bench.constraints,
         bench.catalogue,
-        bench.read_json("scored.json"),
+        scored,
         task_id=str(bench.task_id),
         requested_by=bench.requester.name,
         paths=list(files),
@@ -93,9 +100,42 @@ def render_documents(bench: Bench, arguments: Arguments) -> Observation:
     return Observation(said, {**outputs, TEXT: as_json({"title": title, "body": body})})
 
 
-def _weighed(bench: Bench) -> dict[str, bytes]:
+def _rendered(
+    bench: Bench, scored: dict[str, Any], closed: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    today = bench.asked_at.date()
+    return render(
+        bench.constraints,
+        bench.catalogue,
+        scored,
+        request_id=str(bench.task_id),
+        requested_by=bench.requester.name,
+        today=today,
+        supersedes={
+            layer["layer"]: earlier_records(closed, layer["layer"], today)
+            for layer in scored["layers"]
+        },
+    )
+
+
+def _superseded(bench: Bench, paths: Sequence[str], scored: Mapping[str, Any]) -> dict[str, bytes]:
+    """Earlier records of the layers that are decided anew, each with its link to the new one."""
+    today = bench.asked_at.date()
+    by = {
+        path: adr_path(layer["layer"], today)
+        for layer in scored["layers"]
+        for path in earlier_records(paths, layer["layer"], today)
+    }
+    records = bench.forge.read_files(bench.repository, bench.base_sha, list(by)) if by else {}
+    return {
+        path: marked
+        for path, record in records.items()
+        if (marked := marked_superseded(record, by[path])) is not None
+    }
+
+
+def _weighed(bench: Bench, paths: Sequence[str]) -> dict[str, bytes]:
     """The files of the repository that a change of the stack may touch."""
-    paths = bench.forge.list_files(bench.repository, bench.base_sha)
     wanted = [path for path in paths if is_worth_weighing(path)]
     return bench.forge.read_files(bench.repository, bench.base_sha, wanted[:WEIGHED])
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.recommender import Constraints
+from agent.recommender.adr import earlier_records, marked_superseded
 from agent.recommender.linters import check_files
 from agent.recommender.pull_request import pull_request_text
 from agent.recommender.rendering import render
@@ -371,3 +372,32 @@ def _render(recommendation, catalogue, requested_by="Ada Lovelace"):
         requested_by=requested_by,
         today=TODAY,
     )
+
+
+def test_a_record_and_the_one_that_takes_its_place_name_each_other(catalogue, first_example, files):
+    layer = first_example.scored["layers"][0]["layer"]
+    old_path, new_path = f"docs/adr/20250102-{layer}.md", f"docs/adr/20261123-{layer}.md"
+    others = ["docs/adr/20250102-storage.md", new_path, f"docs/notes/20250102-{layer}.md"]
+    closed = marked_superseded(files[new_path], new_path)
+
+    found = earlier_records([*others, old_path], layer, TODAY)
+    rendered = render(
+        first_example.constraints,
+        catalogue,
+        first_example.scored,
+        request_id="0190f3a2-0000-7000-8000-00000000ada0",
+        requested_by="Ada",
+        today=TODAY,
+        supersedes={layer: found},
+    )
+
+    assert found == [old_path]
+    assert f'supersedes: ["20250102-{layer}.md"]' in rendered[new_path].decode()
+    assert f"[20250102-{layer}.md](20250102-{layer}.md)" in rendered[new_path].decode()
+    assert f"status: superseded\nsuperseded-by: 20261123-{layer}.md\n" in closed.decode()
+    assert closed.decode().count("status:") == 1
+    checks = check_files({**rendered, old_path: closed}, catalogue)
+    assert [check for check in checks if not check.ok] == []
+    # What is closed already, or states no status, is not touched.
+    assert marked_superseded(closed, new_path) is None
+    assert marked_superseded(b"# A record of our own\n", new_path) is None
