@@ -57,7 +57,7 @@ def acceptability(
     shares = draws.dirichlet(centre / centre.sum() * CONCENTRATION * len(criteria) ** 0.5, samples)
     means = np.array([[values[name][criterion] for criterion in criteria] for name in names])
     deviations = np.array([[spread[name][criterion] for criterion in criteria] for name in names])
-    # Independent normal errors, weighted and summed, are one normal error: a draw an option will do.
+    # Independent normal errors, weighted and summed, are one normal error: one draw is enough.
     widths = np.sqrt(np.einsum("sc,nc->sn", shares**2, deviations**2) + UNSEEN**2)
     own = [np.random.default_rng(_stream(seed, name)).standard_normal(samples) for name in names]
     # einsum, and not a product of matrices: one option more must not change another's last bit.

@@ -100,6 +100,40 @@ def test_a_request_becomes_a_pull_request_that_waits_for_a_person(proposal, task
     assert all(check.ok for check in request.checks)
 
 
+def test_an_earlier_record_of_the_layer_is_marked_as_superseded(in_acme, fields, proposal):
+    forge, address = local_forge(), forge_address(proposal.repository)
+    (path,) = [
+        path
+        for path in forge.list_files(address, proposal.head_sha)
+        if path.endswith("-relational-data.md")
+    ]
+    record = forge.read_files(address, proposal.head_sha, [path])[path]
+    earlier = "docs/adr/20250102-relational-data.md"
+    desk = repositories.register(
+        "older-desk",
+        project=in_acme.project,
+        files={earlier: record, "docs/adr/20250103-storage.md": b"# Storage\n"},
+        written=WRITTEN,
+        by=system_actor("test", "cli"),
+    )
+    ada = in_acme.people["ada"]
+    again = lifecycle.file_recommendation(
+        fields, repository=desk, owner=ada, by=ada.actor("page", signed_in=JUST_NOW)
+    )
+
+    _run(again)
+
+    assert again.state == Task.State.COMPLETED, again.reason
+    head = again.proposal.head_sha
+    found = forge.read_files(
+        forge_address(desk), head, [earlier, path, "docs/adr/20250103-storage.md"]
+    )
+    name = path.rsplit("/", 1)[-1]
+    assert f"status: superseded\nsuperseded-by: {name}\n".encode() in found[earlier]
+    assert b'supersedes: ["20250102-relational-data.md"]' in found[path]
+    assert found["docs/adr/20250103-storage.md"] == b"# Storage\n"
+
+
 def test_the_commit_names_the_agent_and_whoever_asked(proposal, task, tmp_path):
     import subprocess
 
