@@ -200,7 +200,7 @@ def _report(
         "what": [
             f"{asked.package} {current.version} becomes {wheel.version}.",
             *(
-                f"Codemod: {row['rule']}, {row['places']} places ({row['source']})."
+                f"Codemod: {row['rule']}, {_places(row['places'])} ({row['source']})."
                 for row in codemods
             ),
             *(f"With it: {said}." for said in others),
@@ -220,6 +220,10 @@ def _report(
         "replaced": [],
         "installed": {name: str(one.version) for name, one in sorted(after.wheels.items())},
     }
+
+
+def _places(number: int) -> str:
+    return f"{number} place{'' if number == 1 else 's'}"
 
 
 def _leap(old: Version, new: Version) -> str:
