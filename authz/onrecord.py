@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Model, QuerySet
@@ -22,6 +23,8 @@ from evidence.spool import SpoolFault, spool_in
 from tenants.actor import Actor
 from tenants.scope import current_tenant_id
 from tenants.trace import current_trace
+
+log = structlog.get_logger(__name__)
 
 
 class Thing(Protocol):
@@ -81,8 +84,20 @@ def settle() -> None:
 
 
 def decided(by: Actor, on: Thing, decision: Decided) -> None:
-    """Put the answer to one question on record. Raises NotRecorded."""
+    """Put the answer to one question on record, and a line in the log. Raises NotRecorded."""
     said = decision.recorded
+    log.info(
+        "decision",
+        tenant_id=str(current_tenant_id()),
+        trace=current_trace(),
+        action=str(decision.permission),
+        resource=f"{on._meta.model_name}:{on.pk}",  # type: ignore[attr-defined]
+        decision="allow" if decision.allowed else "deny",
+        policy_id=decision.policy_digest,
+        policies=said.get("policies", []),
+        latency_ms=said.get("latency_ms", 0),
+        actor_id=by.id,
+    )
     _note(
         by,
         str(decision.permission),

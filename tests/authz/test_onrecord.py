@@ -142,3 +142,21 @@ def test_what_was_spooled_by_requests_arrives_in_the_database(acme, sign_in, fol
             ("denied", str(acme.people["bo"].pk)),
         }
     shutil.rmtree(folder)
+
+
+def test_each_decision_leaves_a_line_with_what_a_span_carries(in_acme, caplog):
+    caplog.set_level("INFO", logger="authz.onrecord")
+    by = in_acme.people["bo"].actor("page")
+
+    require(by, Permission.TASK_VIEW, in_acme.project)
+    with pytest.raises(Denied):
+        require(by, Permission.LEDGER_VIEW, in_acme.project)
+    lines = [one.msg for one in caplog.records if one.name == "authz.onrecord"]
+
+    assert [(one["event"], one["action"], one["decision"]) for one in lines] == [
+        ("decision", "task.view", "allow"),
+        ("decision", "ledger.view", "deny"),
+    ]
+    assert {one["tenant_id"] for one in lines} == {str(in_acme.scope.tenant_id)}
+    assert {one["resource"] for one in lines} == {f"project:{in_acme.project.pk}"}
+    assert all(len(one["policy_id"]) == 64 and one["latency_ms"] > 0 for one in lines)

@@ -2,8 +2,9 @@
 
 Open loop: each request has its moment, decided beforehand, whether or not earlier ones have been
 answered, and its time counts from that moment. So a server that falls behind is seen to. Goes to a
-portal of its own on this machine, for a few seconds, with everything that a real question takes: a
-token, the tenant's row security, the answer on record on disk before it is sent.
+portal of its own on this machine, for a few seconds, with everything that a real question takes:
+who asks, the tenant's row security, the answer on record on disk before it is sent. Programs ask
+with a token, browsers with a session (--by session).
 """
 
 import argparse
@@ -49,6 +50,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--rate", type=int, nargs="+", default=[25, 50, 100, 500])
     asked.add_argument("--each", type=int, default=1, help="questions in a request")
+    asked.add_argument("--by", choices=["token", "session"], default="token")
     asked.add_argument("--seconds", type=int, default=10)
     asked.add_argument("--picture", type=Path, help="where to draw the slowest rate's histogram")
     options = asked.parse_args()
@@ -66,7 +68,8 @@ def main() -> None:
     try:
         with stack.running(HOME) as (address, _parts):
             found = [
-                _measured(address, rate, options.each, options.seconds) for rate in options.rate
+                _measured(address, options.by, rate, options.each, options.seconds)
+                for rate in options.rate
             ]
     finally:
         embedded.destroy(HOME)
@@ -74,19 +77,21 @@ def main() -> None:
         options.picture.write_text(_picture(found, heading))
 
 
-def _measured(address: str, rate: int, each: int, seconds: int) -> Measured:
+def _measured(address: str, by: str, rate: int, each: int, seconds: int) -> Measured:
     person = Session(address, COUNTERSIGNER)
     person.sign_in()
     repository = person.read("/repositories")["items"][0]
     question = {"permission": "repository.view", "type": "repository", "id": repository["id"]}
     body = json.dumps({"questions": [question] * each}).encode()
-    request = _request(address, person, body)
+    head = _of_session(address, person) if by == "session" else _of_token(person)
+    request = _request(address, head, body)
     # The first requests load what every process needs once.
     asyncio.run(_asked(address, request, 20, 3))
     waited, failed = asyncio.run(_asked(address, request, rate, seconds))
     measured = Measured(rate, each, waited, failed)
     print(
-        f"decisions over HTTP: {rate}/s x {each} question(s), n={len(waited):,}, failed {failed}:"
+        f"decisions over HTTP by {by}, load {os.getloadavg()[0]:.1f}:"
+        f" {rate}/s x {each} question(s), n={len(waited):,}, failed {failed}:"
         f" p50 {measured.at(0.5):.1f} ms, p95 {measured.at(0.95):.1f} ms,"
         f" p99 {measured.at(0.99):.1f} ms, most {max(waited):.1f} ms"
         f" (goal at 500/s: p99 {GOAL_MS} ms), mean {statistics.fmean(waited):.1f} ms",
@@ -95,13 +100,24 @@ def _measured(address: str, rate: int, each: int, seconds: int) -> Measured:
     return measured
 
 
-def _request(address: str, person: Session, body: bytes) -> bytes:
-    head = [
-        "POST /api/v1/decisions HTTP/1.1",
-        f"Host: {urlsplit(address).netloc}",
+def _of_session(address: str, person: Session) -> list[str]:
+    return [
         "Cookie: " + "; ".join(f"{name}={value}" for name, value in person.cookies.items()),
         f"X-CSRFToken: {person.cookies['csrftoken']}",
         f"Origin: {address}",
+    ]
+
+
+def _of_token(person: Session) -> list[str]:
+    wanted = {"name": "bench", "scopes": ["repository.view"], "days": 1}
+    return [f"Authorization: Bearer {person.post('/tokens', wanted)['secret']}"]
+
+
+def _request(address: str, who: list[str], body: bytes) -> bytes:
+    head = [
+        "POST /api/v1/decisions HTTP/1.1",
+        f"Host: {urlsplit(address).netloc}",
+        *who,
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]
