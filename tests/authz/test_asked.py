@@ -33,7 +33,6 @@ NEVER_READ_BY_DOORS = {
     "evidence_openintent",
     "evidence_decisionrecord",
     "evidence_decisionstream",
-    "evidence_retention",
     "tenants_invitation",
     "tenants_replay",
 }
