@@ -17,7 +17,7 @@ HOSTING = ("any", "managed", "self_hosted", "air_gapped")
 LICENCE_POLICIES = ("any", "permissive_only", "copyleft_ok", "osi_only")
 RUN_BY = ("any", "nobody", "small_team", "dedicated_team")
 COMPLIANCE_TARGETS = ("ssdf", "asvs_l2", "slsa_l3")
-MAXIMUM_ITEMS = 40
+MAXIMUM_ITEMS = 80  # all layers of the catalogue can be asked for at once
 MAXIMUM_ITEM_LENGTH = 80
 
 

@@ -42,7 +42,7 @@ def test_a_form_may_send_lists_as_text_and_numbers_as_text():
         ("skills", [1], "names"),
         ("skills", ["x" * 81], "at most 80"),
         ("skills", ["<script>"], "not a name"),
-        ("skills", [f"s{n}" for n in range(41)], "at most 40"),
+        ("skills", [f"s{n}" for n in range(81)], "at most 80"),
         ("requests_per_second", "-1", "above 0"),
         ("data_gb", "much", "above 0"),
         ("data_gb", True, "above 0"),
@@ -112,3 +112,11 @@ def test_a_stored_request_is_read_back_unchanged_and_fits_the_published_schema(c
 
     assert Constraints.from_json(stored) == asked
     assert list(Draft202012Validator(part).iter_errors(stored)) == []
+
+
+def test_all_layers_of_the_catalogue_can_be_asked_for_at_once(catalogue):
+    layers = [layer.id for layer in catalogue.layers]
+
+    asked = Constraints.parse({"title": "Everything", "layers": layers}, catalogue=catalogue)
+
+    assert asked.layers == tuple(layers)
