@@ -175,6 +175,7 @@ def spend(request: PortalRequest) -> HttpResponse:
         "periods": PERIODS,
         "groups": groups,
         "chart": draw(found.days),
+        "dearest": max(usd for _, usd in found.days),
         "limit": found.rules.tenant_month_usd,
         "may_set_up": may(request.actor, Permission.MODELS_CHANGE, tenant),
     }
@@ -201,28 +202,26 @@ def draw(days: Sequence[tuple[date, Decimal]]) -> SafeString:
     most = max((usd for _, usd in days), default=Decimal(0))
     if not most:
         return SafeString("")
-    width, height, wide = 720, 160, 720 / len(days)
-    bars = [
-        (
-            round(n * wide + wide * 0.1, 2),
-            round(height - 20 - float(usd / most) * (height - 40), 2),
-            round(wide * 0.8, 2),
-            round(max(float(usd / most) * (height - 40), 1 if usd else 0), 2),
-            f"{day}: {usd:.4f} US dollars",
+    height, wide = 100, 720 / len(days)
+    bars = []
+    for n, (day, usd) in enumerate(days):
+        tall = round(max(float(usd / most) * height, 1 if usd else 0), 2)
+        words = f"{day}: {usd:.4f} US dollars"
+        bars.append(
+            (
+                round(n * wide + wide * 0.1, 2),
+                round(height - tall, 2),
+                round(wide * 0.8, 2),
+                tall,
+                words,
+            )
         )
-        for n, (day, usd) in enumerate(days)
-    ]
     return format_html(
-        '<svg class="chart" viewBox="0 0 {0} {1}" width="100%" role="img" aria-label="US dollars a'
-        ' day from {2} to {3}; the table below has the same">'
-        '<text x="0" y="12">{4} US dollars</text>'
-        "<g>{5}</g>"
-        '<text x="0" y="{1}">{2}</text><text x="{0}" y="{1}" text-anchor="end">{3}</text></svg>',
-        width,
+        '<svg class="chart" viewBox="0 0 720 {0}" preserveAspectRatio="none" role="img"'
+        ' aria-label="US dollars a day from {1} to {2}; the table below has the same">{3}</svg>',
         height,
         days[0][0],
         days[-1][0],
-        f"{most:.4f}",
         format_html_join(
             "",
             '<rect x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
