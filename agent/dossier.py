@@ -34,7 +34,7 @@ from evidence.jobs import cosigned_note
 from evidence.models import Checkpoint, Entry, LogKey, Pack
 from evidence.pack import PackFault, Scope, write_pack
 from evidence.records import RecordFault
-from evidence.signing import FileKeys, KeyFault
+from evidence.signing import KeyFault, Keys
 from evidence.store import StoreFault
 from tenants.actor import system_actor
 from tenants.scope import current
@@ -49,7 +49,7 @@ BLIND_SPOTS = [
 ]
 
 
-def build(pack_id: UUID, keys: FileKeys) -> None:
+def build(pack_id: UUID, keys: Keys) -> None:
     """Build the pack that somebody asked for; its state says how it ended.
 
     Seals the ledger first, so that everything up to now is in it. Safe to run twice: records that
@@ -100,7 +100,7 @@ def _move(pack: Pack, state: str, **also: Any) -> None:
         facts.update(kind=pack.kind, about=pack.object_id, state=state, **also)
 
 
-def _write_proposal(pack: Pack, keys: FileKeys, out: BinaryIO) -> Checkpoint:
+def _write_proposal(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
     proposal = Proposal.objects.select_related("task__owner", "repository").get(pk=pack.object_id)
     record = sign_record(proposal.pk, keys)
     checkpoint = settled_head(pack, keys, [record])

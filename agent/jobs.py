@@ -4,7 +4,6 @@ from uuid import UUID
 
 from celery import shared_task
 from celery.signals import celeryd_after_setup
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from agent import (
@@ -22,7 +21,7 @@ from agent import (
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
 from agent.sandbox import SandboxUnavailable
-from evidence.signing import FileKeys
+from evidence.keys_here import keys_here
 from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.scope import current, tenants_with_repositories
@@ -164,9 +163,7 @@ def refresh_proposal(proposal_id: str) -> None:
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
 def sign_record(proposal_id: str) -> None:
     """Sign what is known of one proposal; runs where the signing keys are."""
-    if settings.KEYS_DIR is None:
-        raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
-    record.sign_record(UUID(proposal_id), FileKeys(settings.KEYS_DIR))
+    record.sign_record(UUID(proposal_id), keys_here())
 
 
 @shared_task
@@ -178,10 +175,9 @@ def check_log(check_id: str) -> None:
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
 def build_pack(pack_id: str) -> None:
     """Build one evidence pack; runs where the signing keys are."""
-    if settings.KEYS_DIR is None:
-        raise RuntimeError("this worker has no KEYS_DIR; packs are built by the evidence worker")
+    keys = keys_here()
     try:
-        dossier.build(UUID(pack_id), FileKeys(settings.KEYS_DIR))
+        dossier.build(UUID(pack_id), keys)
     except PASSING:
         raise
     except Exception as bug:

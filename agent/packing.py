@@ -20,7 +20,7 @@ from evidence.controls import SNAPSHOT_ACTION, Document, Seen, coverage
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload, SignedRecord
 from evidence.oscal import assessment_results, attestations
 from evidence.pack import PackEntry, PackFault, Scope
-from evidence.signing import FileKeys
+from evidence.signing import Keys
 from tenants.models import IdentityProvider
 from tenants.scope import current_tenant_id
 
@@ -33,7 +33,7 @@ def tool_versions() -> dict[str, str]:
     return {tool: version(tool) for tool in TOOLS}
 
 
-def settled_head(pack: Pack, keys: FileKeys, records: Sequence[SignedRecord]) -> Checkpoint:
+def settled_head(pack: Pack, keys: Keys, records: Sequence[SignedRecord]) -> Checkpoint:
     """The signed head that the pack ends at: the one it was begun with, or a new one.
 
     A record that was signed since then needs a new one, or no entry of the pack would name it. So

@@ -24,7 +24,7 @@ from evidence.jobs import cosigned_note
 from evidence.merkle import Frontier
 from evidence.models import Checkpoint, Entry, Pack
 from evidence.pack import PackFault, Sample, Scope, Start, write_pack
-from evidence.signing import FileKeys
+from evidence.signing import Keys
 from evidence.witnessing import note_of
 from tenants.scope import current
 
@@ -40,7 +40,7 @@ BLIND_SPOTS = [
 ]
 
 
-def write_range(pack: Pack, keys: FileKeys, out: BinaryIO) -> Checkpoint:
+def write_range(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
     """Write a pack about a repository, a period or a framework; returns the head it ends at.
 
     The range, the population and the draw are settled once, at the first attempt; a later attempt
@@ -116,7 +116,7 @@ def write_range(pack: Pack, keys: FileKeys, out: BinaryIO) -> Checkpoint:
     return checkpoint
 
 
-def _settle(pack: Pack, keys: FileKeys) -> None:
+def _settle(pack: Pack, keys: Keys) -> None:
     """Fix where the range begins and where its population ends, once."""
     if pack.start_size is not None:
         return

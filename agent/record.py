@@ -20,7 +20,7 @@ from evidence import ledger, records
 from evidence.dsse import pull_request_subjects
 from evidence.models import SignedRecord
 from evidence.sbom import is_lock_file, repository_sbom, sbom_figures
-from evidence.signing import FileKeys, Signer
+from evidence.signing import Keys, Signer
 from tenants.actor import system_actor
 from tenants.scope import current, current_tenant_id
 
@@ -30,7 +30,7 @@ BUNDLE = "bundle.intoto.jsonl"
 SARIF = ".sarif"  # what an artifact's name has to end in to be taken for a scan
 
 
-def sign_record(proposal_id: UUID, keys: FileKeys) -> SignedRecord:
+def sign_record(proposal_id: UUID, keys: Keys) -> SignedRecord:
     """Sign what is known of a proposal now, unless the newest record says just that already.
 
     Raises ForgeUnavailable or ForgeRefused when the code host does not give its files, Missing or

@@ -138,6 +138,8 @@ def install_system_packages(*, for_tests: bool) -> None:
         needed.append(SystemPackage("rsyslog", Path("/usr/sbin/rsyslogd").exists))
         gtls = "usr/lib/*/rsyslog/lmnsd_gtls.so"
         needed.append(SystemPackage("rsyslog-gnutls", lambda: any(Path("/").glob(gtls))))
+        # tests/evidence: a PKCS#11 token in software, for signing keys.
+        needed.append(SystemPackage("softhsm2", lambda: shutil.which("softhsm2-util") is not None))
     missing = [package for package in needed if not package.present()]
     if not missing:
         return

@@ -33,7 +33,14 @@ MARK = "COUNTERSIGN_STACK"
 ADJUSTABLE = ("DEBUG", "LOG_LEVEL", "LOG_FORMAT", "PORTAL_PORT", "TASK_VISIBILITY_SECONDS")
 # Only migrations need the owner's password, only the auditor's commands the auditor's; only the
 # web process opens customers' secrets.
-WITHHELD = ("DATABASE_OWNER_URL", "DATABASE_AUDITOR_URL", "KEYS_DIR", "SECRETS_KEYS")
+WITHHELD = (
+    "DATABASE_OWNER_URL",
+    "DATABASE_AUDITOR_URL",
+    "KEYS_DIR",
+    "KEYS_MODULE",
+    "KEYS_PIN_FILE",
+    "SECRETS_KEYS",
+)
 
 SECONDS_TO_ANSWER = 60
 # A worker may finish its job; one that does not is cut off, and another takes the job up again.

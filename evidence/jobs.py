@@ -6,8 +6,8 @@ from celery import shared_task
 from django.conf import settings
 
 from evidence import ledger, shipping, witnessing
+from evidence.keys_here import keys_here
 from evidence.models import Checkpoint
-from evidence.signing import FileKeys
 from evidence.witnessing import WitnessUnavailable
 from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
@@ -17,9 +17,7 @@ from tenants.scope import tenants_with_evidence_work
 @shared_task(base=TenantlessJob)
 def seal_waiting() -> None:
     """Seal the ledger of every tenant that has entries without a place. Runs every 5 seconds."""
-    if settings.KEYS_DIR is None:
-        raise RuntimeError("this worker has no KEYS_DIR; only the evidence worker may sign")
-    keys = FileKeys(settings.KEYS_DIR)
+    keys = keys_here()
 
     def seal() -> None:
         ledger.seal(keys)

@@ -65,6 +65,10 @@ SPOOL_DIR = Path(environment.text("SPOOL_DIR", str(DATA_DIR / "spool")))
 SECRETS_KEYS = environment.keys("SECRETS_KEYS")
 # Folder of signing keys. Set for the evidence worker alone: nobody else may sign.
 KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None
+# Or a PKCS#11 token: its library, its label, a file with its PIN. For that worker alone too.
+KEYS_MODULE = environment.text("KEYS_MODULE", "")
+KEYS_TOKEN = environment.text("KEYS_TOKEN", "countersign")
+KEYS_PIN_FILE = Path(pin) if (pin := environment.text("KEYS_PIN_FILE", "")) else None
 # Who cosigns heads of logs, "<verifier key> <address>" a line, and how many have to.
 WITNESSES = environment.lines("WITNESSES")
 WITNESS_QUORUM = environment.number("WITNESS_QUORUM", min(1, len(WITNESSES)))

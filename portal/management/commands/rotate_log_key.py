@@ -7,7 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from authz import log_keys
-from evidence.signing import FileKeys, KeyFault
+from evidence.keys_here import keys_here
+from evidence.signing import KeyFault
 from portal.operating import scope_at
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
@@ -23,12 +24,12 @@ class Command(BaseCommand):
         parser.add_argument("--reason", required=True, help="kept in the log")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if settings.KEYS_DIR is None:
+        if settings.KEYS_DIR is None and not settings.KEYS_MODULE:
             raise CommandError("set KEYS_DIR: only where the signing keys are can one be made")
         by = system_actor("operator", "cli")
         with tenant_scope(scope_at(options["host"])):
             try:
-                key = log_keys.rotate(FileKeys(settings.KEYS_DIR), options["reason"], by=by)
+                key = log_keys.rotate(keys_here(), options["reason"], by=by)
             except KeyFault as fault:
                 raise CommandError(str(fault)) from fault
         self.stdout.write(

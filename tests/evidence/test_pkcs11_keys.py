@@ -1,0 +1,146 @@
+"""Signing keys in a real PKCS#11 token: SoftHSM, as Debian has it."""
+
+import subprocess
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from django.test import override_settings
+
+from authz import log_keys
+from evidence import ledger
+from evidence.keys_here import keys_here
+from evidence.models import Checkpoint
+from evidence.notes import verify_checkpoint
+from evidence.pkcs11_keys import TokenKeys
+from evidence.recount import recount
+from evidence.signing import FileKeys, KeyExists, KeyFault, KeyLost, VerifierKey
+from tenants.actor import system_actor
+
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+PIN, ORIGIN = "4711", "countersign/acme/x"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def token(tmp_path_factory):
+    """A token in a folder of its own; the library reads its settings once a process."""
+    folder = tmp_path_factory.mktemp("softhsm")
+    conf = folder / "softhsm2.conf"
+    conf.write_text(f"directories.tokendir = {folder}\nobjectstore.backend = file\n")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SOFTHSM2_CONF", str(conf))
+        subprocess.run(
+            [
+                *("softhsm2-util", "--init-token", "--free", "--label", "test"),
+                *("--pin", PIN, "--so-pin", PIN),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        yield
+
+
+@pytest.fixture
+def keys():
+    return TokenKeys(MODULE, "test", PIN)
+
+
+def test_a_key_of_the_token_signs_what_its_verifier_key_verifies(keys):
+    tenant = uuid4()
+    made = keys.create(tenant, ORIGIN)
+    again = keys.signer_for(tenant, made.vkey)
+
+    signature = again.sign(b"a head")
+
+    assert VerifierKey.parse(made.vkey).verifies(signature, b"a head")
+    assert not VerifierKey.parse(made.vkey).verifies(signature, b"another head")
+    assert keys.adopt(tenant, ORIGIN).vkey == made.vkey
+
+
+def test_a_second_first_key_is_refused_and_a_next_one_is_not(keys):
+    tenant = uuid4()
+    first = keys.create(tenant, ORIGIN)
+
+    with pytest.raises(KeyExists):
+        keys.create(tenant, ORIGIN)
+    second = keys.create_next(tenant, ORIGIN)
+
+    assert keys.signer_for(tenant, first.vkey).id != keys.signer_for(tenant, second.vkey).id
+    with pytest.raises(KeyFault, match="2 keys"):
+        keys.adopt(tenant, ORIGIN)
+
+
+def test_no_key_is_taken_for_another_or_made_unasked(keys):
+    tenant, other = uuid4(), uuid4()
+    made = keys.create(tenant, ORIGIN)
+
+    with pytest.raises(KeyLost):
+        keys.signer_for(other, made.vkey)
+    with pytest.raises(KeyLost):
+        keys.adopt(other, ORIGIN)
+    with pytest.raises(ValueError, match="cannot name a key"):
+        keys.create(other, "with a space")
+    with pytest.raises(KeyLost):
+        keys.adopt(other, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        TokenKeys(MODULE, "test", "0000"),
+        TokenKeys(MODULE, "another", PIN),
+        TokenKeys("/nowhere/lib.so", "test", PIN),
+    ],
+    ids=["wrong PIN", "no such token", "no such library"],
+)
+def test_a_token_that_cannot_be_used_is_a_key_fault_without_the_pin(broken):
+    with pytest.raises(KeyFault) as fault:
+        broken.create(uuid4(), ORIGIN)
+
+    assert broken.pin not in str(fault.value)
+    assert broken.pin not in repr(broken)
+
+
+def test_a_log_is_sealed_and_its_key_changed_in_the_token(in_acme, tmp_path):
+    pin = tmp_path / "pin"
+    pin.write_text(f"{PIN}\n")
+    pin.chmod(0o600)
+    by = system_actor("an operator", "cli")
+    with override_settings(KEYS_MODULE=MODULE, KEYS_TOKEN="test", KEYS_PIN_FILE=pin):
+        keys = keys_here()
+        ledger.record("test.note", by=by, on=in_acme.project)
+        ledger.seal(keys)
+        rotated = log_keys.rotate(keys, "drill", by=by)
+        ledger.record("test.note", by=by, on=in_acme.project)
+        head = ledger.seal(keys)
+
+    assert isinstance(keys, TokenKeys)
+    assert verify_checkpoint(head.note, VerifierKey.parse(rotated.vkey)).size == head.size
+    assert recount().checkpoints == Checkpoint.objects.count()
+
+
+def test_a_pin_that_others_can_read_is_refused(tmp_path):
+    pin = tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o644)
+
+    with (
+        override_settings(KEYS_MODULE=MODULE, KEYS_PIN_FILE=pin),
+        pytest.raises(KeyFault, match="open to other accounts"),
+    ):
+        keys_here()
+    with (
+        override_settings(KEYS_MODULE=MODULE, KEYS_PIN_FILE=None),
+        pytest.raises(KeyFault, match="needs KEYS_PIN_FILE"),
+    ):
+        keys_here()
+
+
+def test_files_are_used_unless_a_module_is_named(tmp_path):
+    with override_settings(KEYS_MODULE="", KEYS_DIR=tmp_path):
+        assert keys_here() == FileKeys(Path(tmp_path))
+    with (
+        override_settings(KEYS_MODULE="", KEYS_DIR=None),
+        pytest.raises(RuntimeError, match="only the evidence worker"),
+    ):
+        keys_here()
