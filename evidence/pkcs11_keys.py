@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11.types import SignMixin
 
 from evidence.signing import KeyExists, KeyFault, KeyLost, VerifierKey
 
@@ -31,9 +32,7 @@ class TokenSigner:
         """The 64 bytes of an Ed25519 signature. Raises KeyLost or KeyFault."""
         with self.keys.session() as session:
             wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: self.id}
-            found = [
-                key for key in session.get_objects(wanted) if isinstance(key, pkcs11.PrivateKey)
-            ]
+            found = [key for key in session.get_objects(wanted) if isinstance(key, SignMixin)]
             if len(found) != 1:
                 raise KeyLost(f"the token holds {len(found)} private keys for {self.vkey}")
             signature: bytes = found[0].sign(message, mechanism=Mechanism.EDDSA)
@@ -47,7 +46,7 @@ class TokenSigner:
 class TokenKeys:
     """Ed25519 pairs in a token, each labelled `countersign <tenant id>`; none is ever deleted here.
 
-    module: path of the PKCS#11 library. token: label of the token. A session is opened for each use;
+    module: path of the PKCS#11 library. token: label of the token. Each use opens a session;
     a process that has used the library must not fork and go on using it in the child.
     """
 
