@@ -54,6 +54,7 @@ def main() -> None:
             _packs(address, proposal)
             _pages(address, proposal)
             _code_index()
+            _repairs()
         if options.only != "directory":
             _appends()
         if options.only != "appends":
@@ -254,6 +255,12 @@ def _scim_time(address: str, token: str, method: str, path: str, body: Any) -> f
 def _code_index() -> None:
     values = {**os.environ, **embedded.environment(HOME), "LOG_LEVEL": "WARNING"}
     command = [sys.executable, "-m", "tests.bench.code_index", "--host", "acme.localhost"]
+    subprocess.run(command, cwd=ROOT, env=values, check=True)
+
+
+def _repairs() -> None:
+    values = {**os.environ, **embedded.environment(HOME), "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "tests.bench.repair", "--host", "acme.localhost"]
     subprocess.run(command, cwd=ROOT, env=values, check=True)
 
 
