@@ -32,7 +32,7 @@ MARK = "COUNTERSIGN_STACK"
 # What the caller's own environment may change for a run; all else is the servers' to say.
 ADJUSTABLE = ("DEBUG", "LOG_LEVEL", "LOG_FORMAT", "PORTAL_PORT", "TASK_VISIBILITY_SECONDS")
 # Only migrations need the owner's password, only the auditor's commands the auditor's; only the
-# web process opens customers' secrets.
+# web process, and the one that copies logs, open customers' secrets.
 WITHHELD = (
     "DATABASE_OWNER_URL",
     "DATABASE_AUDITOR_URL",
@@ -200,13 +200,17 @@ def _start_parts(parts: list[Part], values: dict[str, str], home: Path) -> None:
     worker = ["-m", "celery", "-A", "portal.celery", "worker", "-c", "1", "--loglevel", "INFO"]
     worker += ["--without-gossip", "--without-mingle"]
     pool = {"DATABASE_POOL_SIZE": str(CONNECTIONS_PER_WEB_PROCESS)}
-    # Customers' secrets are opened where people sign in, nowhere else.
+    # Customers' secrets are opened where people sign in, and to copy logs, nowhere else.
     pool["SECRETS_KEYS"] = values["SECRETS_KEYS"]
     parts.append(_started("web", web, kept | pool, home))
     parts.append(_started("agent", [*worker, "-Q", "agent", "-n", "agent@%h"], kept, home))
     # Two at once, so that heads are signed on time while a large pack is built.
     evidence = [*worker, "-c", "2", "-Q", "evidence", "-B", "-n", "evidence@%h"]
     parts.append(_started("evidence", evidence, kept | {"KEYS_DIR": keys}, home))
+    # Copies logs to wherever tenants want them; looks every two seconds whether anybody does.
+    copies = {"SECRETS_KEYS": values["SECRETS_KEYS"]}
+    follow = ["manage.py", "export_log", "--follow"]
+    parts.append(_started("log-copies", follow, kept | copies, home))
 
 
 def _started(name: str, arguments: list[str], values: dict[str, str], home: Path) -> Part:

@@ -62,14 +62,15 @@ def test_no_process_but_the_evidence_worker_is_told_of_keys_or_of_the_owners_pas
             "DATABASE_URL": "app",
             "DATABASE_OWNER_URL": "owner",
             "DATABASE_AUDITOR_URL": "auditor",
-            "SECRETS_KEYS": "web alone",
+            "SECRETS_KEYS": "not the workers",
         },
         home,
     )
 
-    assert set(seen) == {"web", "agent", "evidence"}
+    assert set(seen) == {"web", "agent", "evidence", "log-copies"}
     assert [name for name, values in seen.items() if "KEYS_DIR" in values] == ["evidence"]
-    assert [name for name, values in seen.items() if "SECRETS_KEYS" in values] == ["web"]
+    openers = [name for name, values in seen.items() if "SECRETS_KEYS" in values]
+    assert openers == ["web", "log-copies"]
     assert seen["evidence"]["KEYS_DIR"] == str(home / "keys")
     for values in seen.values():
         assert values["DATABASE_URL"] == "app"
