@@ -251,7 +251,8 @@ def _wait_for_answer(port: int, parts: list[Part], home: Path) -> None:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
                 return
         except urllib.error.HTTPError as error:
-            answer = error.read(2000).decode(errors="replace")
+            with error:
+                answer = error.read(2000).decode(errors="replace")
         except OSError as error:
             answer = str(error)
         time.sleep(0.1)
