@@ -44,7 +44,7 @@ OF_RULES = (
 
 def providers() -> QuerySet[ModelProvider]:
     """Of the pinned tenant, in the order in which they are asked."""
-    rows: QuerySet[ModelProvider] = ModelProvider.objects.prefetch_related("models")
+    rows: QuerySet[ModelProvider] = ModelProvider.objects.prefetch_related("offered")
     return rows
 
 
@@ -175,7 +175,7 @@ def try_out(provider_id: UUID) -> Tried | None:
     person = provider.test_asked_by
     asker = Asker(person.actor("job"), provider, person.pk, permission=Permission.MODELS_CHANGE)
     asked = provider.test_asked_at
-    tried = [_try_one(model, asker) for model in provider.models.select_related("provider")]
+    tried = [_try_one(model, asker) for model in provider.offered.select_related("provider")]
     ok, said = all(one.ok for one in tried), "; ".join(one.said for one in tried)
     ModelProvider.objects.filter(pk=provider.pk).update(
         tested_at=timezone.now(), test_ok=ok, test_said=said[:500]

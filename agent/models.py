@@ -646,7 +646,7 @@ class OfferedModel(TenantScoped):
         SMALL = "small"  # asked first
         LARGE = "large"  # asked when what a small one said cannot be used
 
-    provider = models.ForeignKey(ModelProvider, on_delete=models.CASCADE, related_name="models")
+    provider = models.ForeignKey(ModelProvider, on_delete=models.CASCADE, related_name="offered")
     name = models.CharField(max_length=200)  # as the provider calls it
     size = models.CharField(max_length=5, choices=Size)
     usd_in = models.DecimalField(max_digits=10, decimal_places=4)

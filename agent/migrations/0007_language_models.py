@@ -85,7 +85,7 @@ class Migration(migrations.Migration):
                 ('price_source', models.CharField(max_length=300)),
                 ('most_in', models.PositiveIntegerField(default=32000)),
                 ('most_out', models.PositiveIntegerField(default=4000)),
-                ('provider', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='models', to='agent.modelprovider')),
+                ('provider', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='offered', to='agent.modelprovider')),
                 ('tenant', models.ForeignKey(db_default=tenants.models.BoundTenant(), default=tenants.scope.pinned_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='cells.tenant')),
             ],
             options={

@@ -70,7 +70,7 @@ class ProviderOut(Schema):
 
     @staticmethod
     def resolve_models(provider: ModelProvider) -> list[OfferedModel]:
-        return list(provider.models.all())
+        return list(provider.offered.all())
 
 
 class ProviderIn(Schema):

@@ -137,7 +137,7 @@ def put_model(request: PortalRequest, model_provider_id: UUID) -> HttpResponse:
     known = _found(model_provider_id)
     typed = {name: request.POST.get(name, "") for name in model_setup.OF_MODEL}
     changed = request.POST.get("model", "")
-    model_id = next((row.pk for row in known.models.all() if str(row.pk) == changed), None)
+    model_id = next((row.pk for row in known.offered.all() if str(row.pk) == changed), None)
     try:
         model = model_setup.put_model(known, typed, by=request.actor, model_id=model_id)
     except BadRequest as refusal:
@@ -293,7 +293,7 @@ def _provider_page(
     model_id: UUID | None = None,
 ) -> HttpResponse:
     said = typed or {name: getattr(known, name) for name in model_setup.OF_PROVIDER}
-    models = list(known.models.all())
+    models = list(known.offered.all())
     if model_typed is None:
         chosen = next((one for one in models if str(one.pk) == request.GET.get("model")), None)
         model_id = chosen.pk if chosen else None
