@@ -73,7 +73,7 @@ BY_RIGHT: dict[str, set[P]] = {
     "evidence_cosignature": _LOG,
     "evidence_subtreeroot": _LOG,
     "evidence_logcheck": _LOG,
-    "evidence_retention": {P.LEDGER_VIEW, P.RETENTION_CHANGE},
+    "evidence_retention": {P.LEDGER_VIEW, P.RETENTION_CHANGE, P.PROVIDER_CHANGE},
     "evidence_controldocument": _CONTROLS,
     "evidence_ownframework": _CONTROLS,
     "evidence_pack": {P.PACK_EXPORT} | _LOOK,
