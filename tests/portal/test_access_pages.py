@@ -277,7 +277,7 @@ def test_the_roles_page_shows_what_a_role_would_change_before_it_does(acme, sign
     answer = sign_in(acme, "tomas").post(f"/people/{bo}/roles/", typed)
 
     said = _text(answer)
-    assert "The whole tenant: look at requests, look at proposals" in said
+    assert "The whole tenant: look at requests, see what models cost" in said
     assert "take evidence packs away" in said
     assert "1 instead of 0 evidence packs" in said
     assert 'value="auditor" checked' in answer.content.decode()
