@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -389,13 +390,25 @@ class PackOrder:
     sample_size: int = 0
 
 
+class _Covered(AsTenant):
+    """The tenant, as sensitive as what a pack about more than one proposal covers of it."""
+
+    def __init__(self, tenant_id: UUID, repository: Repository | None) -> None:
+        super().__init__(tenant_id)
+        self._repository = repository
+
+    @property
+    def classification(self) -> str | None:
+        return self._repository.classification if self._repository else Project.most_sensitive()
+
+
 def order_pack(order: PackOrder, *, by: Actor) -> Pack:
     """Ask for a pack about a repository, a period or a framework; the evidence worker builds it.
 
     Raises Denied, or BadRequest with a message per field.
     """
     tenant_id = current_tenant_id()
-    about, title = AsTenant(tenant_id), "Everything recorded"
+    about, title = _Covered(tenant_id, order.repository), "Everything recorded"
     require(by, Permission.PACK_EXPORT, about)
     if problems := _problems(order):
         raise BadRequest(problems)

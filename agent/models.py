@@ -35,6 +35,11 @@ class Repository(TenantScoped):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def classification(self) -> str:
+        """How sensitive the work in it is, as its project says."""
+        return self.project.classification
+
 
 class Task(TenantScoped):
     """One piece of work asked of the agent, from request to verified result."""
@@ -499,6 +504,9 @@ class Proposal(TenantScoped):
     diff_sha256 = models.CharField(max_length=64)
     lines_added = models.PositiveIntegerField(default=0)
     lines_removed = models.PositiveIntegerField(default=0)
+    # agent.risk.risk_of: 0 to 100, and [{"points", "said"}]. None: made before there were scores.
+    risk_score = models.PositiveSmallIntegerField(null=True)
+    risk_reasons = models.JSONField(default=list)
     checks = models.JSONField(default=list)  # [{"name", "path", "ok", "detail"}]
     url = models.CharField(max_length=500)
     # SHA-256 over everything that a person reads before countersigning: digests.proposal_digest.
@@ -529,6 +537,11 @@ class Proposal(TenantScoped):
     def diff_lines(self) -> int:
         """Lines added and removed, which policies may look at."""
         return self.lines_added + self.lines_removed
+
+    @property
+    def classification(self) -> str:
+        """How sensitive the project is, which policies may look at."""
+        return self.project.classification
 
     @property
     def requester_id(self) -> uuid.UUID:

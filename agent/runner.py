@@ -59,6 +59,7 @@ from agent.progress import spent_by
 from agent.recommender import CatalogueChanged
 from agent.refactor import RefactorPlanner
 from agent.retrieval.citing import Cited
+from agent.risk import measure
 from agent.supplies import environment_of
 from agent.tools import TOOLS, BadArguments, Bench, Cost, Observation, Tool
 from agent.tools.contract import plainly
@@ -532,10 +533,9 @@ def _propose(task: Task, outputs: dict[str, str], *, by: Actor) -> Proposal:
         repository=task.repository,
         checks=json.loads(bench.read(CHECKS)),
         diff_sha256=outputs[DIFF],
-        lines_added=_lines(diff, b"+"),
-        lines_removed=_lines(diff, b"-"),
         **opened,
     )
+    measure(proposal, diff, Plan.objects.filter(task=task).first())
     proposal.digest = proposal_digest(proposal)
     proposal.save(force_insert=True)
     # By this entry a pack knows that it leaves no pull request out.
@@ -550,15 +550,11 @@ def _propose(task: Task, outputs: dict[str, str], *, by: Actor) -> Proposal:
             "head_sha": proposal.head_sha,
             "diff_sha256": proposal.diff_sha256,
             "digest": proposal.digest,
+            "risk": proposal.risk_score,
+            "risk_reasons": proposal.risk_reasons,
         },
     )
     return proposal
-
-
-def _lines(diff: bytes, sign: bytes) -> int:
-    return sum(
-        line.startswith(sign) and not line.startswith(sign * 3) for line in diff.splitlines()
-    )
 
 
 def _withdraw(task: Task, *, by: Actor) -> None:

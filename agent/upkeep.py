@@ -11,8 +11,9 @@ from agent import code_index, searching
 from agent.digests import proposal_digest
 from agent.errors import Busy
 from agent.forge import Check, ForgeRefused, ForgeUnavailable
-from agent.models import Artifact, CodeIndex, Proposal, Repository, Review, Task
+from agent.models import Artifact, CodeIndex, Plan, Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
+from agent.risk import measure
 from authz.change import answered, change, effect
 from authz.permissions import Permission
 from evidence.models import Pack, SignedRecord
@@ -217,7 +218,8 @@ def refresh(proposal_id: UUID) -> bool:
     now = forge.pull_request(address, proposal.number)
     if (now.head_sha, now.title, now.body) == (proposal.head_sha, proposal.title, proposal.body):
         return False
-    kept = artifact_store().put(proposal.tenant_id, forge.diff(address, now.base_sha, now.head_sha))
+    diff = forge.diff(address, now.base_sha, now.head_sha)
+    kept = artifact_store().put(proposal.tenant_id, diff)
     with change(_agent_of(proposal), Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
         # Somebody may have decided since the forge was asked; locked, so that nobody does now.
         proposal = Proposal.objects.select_for_update(of=["self"]).get(pk=proposal_id)
@@ -237,9 +239,12 @@ def refresh(proposal_id: UUID) -> bool:
         proposal.title, proposal.body = now.title, now.body
         proposal.head_sha, proposal.base_sha = now.head_sha, now.base_sha
         proposal.diff_sha256 = kept.sha256
+        # What policies look at belongs to the commit that would be countersigned, not to an older.
+        measure(proposal, diff, Plan.objects.filter(task=proposal.task_id).first())
         proposal.digest = proposal_digest(proposal)
         proposal.save()
-        facts["after"] = proposal.digest
+        facts.update(after=proposal.digest, risk=proposal.risk_score)
+        facts["risk_reasons"] = proposal.risk_reasons
     return True
 
 

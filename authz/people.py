@@ -64,6 +64,22 @@ def create_project(slug: str, name: str, *, tenant: AsTenant, by: Actor) -> Proj
     return project
 
 
+def classify_project(project: Project, classification: str, *, by: Actor) -> None:
+    """Say how sensitive the work in a project is; policies may look at it from then on.
+
+    classification: of Project.Classification. Raises Denied or BadRequest.
+    """
+    if classification not in Project.Classification.values:
+        known = ", ".join(Project.Classification.values)
+        raise BadRequest({"classification": f"must be one of {known}"})
+    with change(by, Permission.PROJECT_CLASSIFY, on=project) as facts:
+        # Locked, so that what the ledger says was there before is what was there.
+        before: Project = Project.objects.select_for_update().get(pk=project.pk)
+        facts.update(before=before.classification, after=classification)
+        Project.objects.filter(pk=project.pk).update(classification=classification)
+        project.classification = classification
+
+
 def admit(
     email: str,
     name: str,

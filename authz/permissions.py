@@ -47,6 +47,7 @@ class Permission(StrEnum):
     ROLE_CHANGE = "role.change"  # roles that cover the whole tenant
     PROJECT_ROLE_CHANGE = "project_role.change"
     PROJECT_CREATE = "project.create"
+    PROJECT_CLASSIFY = "project.classify"  # how sensitive its work is, which policies look at
     TEAM_CHANGE = "team.change"  # who is in which team
     LOG_EXPORT_CHANGE = "log_export.change"  # where the ledger is copied to
     RELATIONS_ENGINE = "relations.engine"  # which server answers questions about relations

@@ -54,11 +54,10 @@ class PolicyFacts:
 def facts_of(by: Actor, on: Any, *, rebac: bool, now: datetime) -> PolicyFacts:
     """What policies are told when `by` wants to do something to `on`.
 
-    on: may have requester_id, author_id, project_id, risk_score (0 to 1), diff_lines,
-    classification; what it has not is not known.
+    on: may have requester_id, author_id, project_id, risk_score (0 to 100), diff_lines,
+    classification; what it has not, or has as None, is not known.
     """
     here = current_tenant_id()
-    risk = getattr(on, "risk_score", None)
     age = now - by.signed_in.at if by.signed_in else None
     return PolicyFacts(
         rebac=rebac,
@@ -75,7 +74,7 @@ def facts_of(by: Actor, on: Any, *, rebac: bool, now: datetime) -> PolicyFacts:
         requester=_id(getattr(on, "requester_id", None)),
         author=_id(getattr(on, "author_id", None)),
         project=_id(getattr(on, "project_id", None)),
-        risk=round(risk * 100) if risk is not None else None,
+        risk=getattr(on, "risk_score", None),
         diff_lines=getattr(on, "diff_lines", None),
         classification=getattr(on, "classification", None),
     )

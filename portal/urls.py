@@ -99,6 +99,11 @@ urlpatterns = [
     path("people/projects/", projects.listing, name="projects"),
     path("people/projects/<uuid:project_id>/", projects.detail, name="project"),
     path(
+        "people/projects/<uuid:project_id>/classification/",
+        projects.classify,
+        name="project-classify",
+    ),
+    path(
         "people/projects/<uuid:project_id>/repairs/", repair_rules.of_project, name="repair-rules"
     ),
     path(

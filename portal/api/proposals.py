@@ -47,6 +47,7 @@ class ProposalOut(Schema):
     digest: str = Field(description="SHA-256 over what a countersignature covers.")
     lines_added: int
     lines_removed: int
+    risk_score: int | None = Field(description="0 to 100; empty for older proposals.")
     failing_checks: int
     created_at: datetime
 
@@ -62,6 +63,13 @@ class CheckOut(Schema):
     path: str
     ok: bool
     detail: str
+
+
+class RiskOut(Schema):
+    """One part of the risk score."""
+
+    points: int
+    said: str
 
 
 class FileOut(Schema):
@@ -103,6 +111,7 @@ class ProposalDetail(ProposalOut):
 
     body: str
     url: str
+    risk_reasons: list[RiskOut] = Field(description="What the score is made of.")
     checks: list[CheckOut]
     files: list[FileOut]
     result: list[LayerOut]

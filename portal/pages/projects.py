@@ -5,16 +5,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from agent.models import Repository
-from authz import access, teams
+from authz import access, people, teams
 from authz.decisions import may, visible
+from authz.errors import BadRequest
 from authz.groups import TELLERS
 from authz.models import Grant, GroupRole
 from authz.permissions import Permission
@@ -37,6 +39,13 @@ COLUMNS: tuple[tuple[str, Role | str], ...] = (
 )
 # How somebody came to what they hold, as the filter names it.
 WAYS = {"hand": "By hand", "group": "By a group", "team": "By a team"}
+
+CLASSES = (
+    (Project.Classification.PUBLIC, "Public", "may be published"),
+    (Project.Classification.INTERNAL, "Internal", "for everybody in the company"),
+    (Project.Classification.CONFIDENTIAL, "Confidential", "for those who need it"),
+    (Project.Classification.RESTRICTED, "Restricted", "harm is great if it gets out or breaks"),
+)
 
 
 @dataclass
@@ -82,9 +91,31 @@ def listing(request: PortalRequest) -> HttpResponse:
 @require_GET
 def detail(request: PortalRequest, project_id: UUID) -> HttpResponse:
     """One project: people by roles, filtered by name, role and way."""
+    return _page(request, _found(request, project_id), {})
+
+
+@require_POST
+def classify(request: PortalRequest, project_id: UUID) -> HttpResponse:
+    """Say how sensitive its work is."""
+    project = _found(request, project_id)
+    try:
+        people.classify_project(project, request.POST.get("classification", ""), by=request.actor)
+    except BadRequest as refusal:
+        return _page(request, project, refusal.errors, 422)
+    messages.success(request, "Changed. Policies look at it from the next decision on.")
+    return redirect("project", project_id)
+
+
+def _found(request: PortalRequest, project_id: UUID) -> Project:
     project = project_seen_by(request.actor, project_id)
     if project is None:
         raise Http404
+    return project
+
+
+def _page(
+    request: PortalRequest, project: Project, errors: dict[str, str], status: int = 200
+) -> HttpResponse:
     wanted = {name: request.GET.get(name, "").replace("\0", "") for name in ("q", "role", "way")}
     rows = _rows(project)
     columns = [
@@ -113,8 +144,11 @@ def detail(request: PortalRequest, project_id: UUID) -> HttpResponse:
         "shares": teams.shares_of(project),
         "may_share": may(request.actor, Permission.SHARE_CHANGE, project),
         "may_change": may(request.actor, Permission.PROJECT_ROLE_CHANGE, project),
+        "classes": CLASSES,
+        "may_classify": may(request.actor, Permission.PROJECT_CLASSIFY, project),
+        "errors": errors,
     }
-    return render(request, "access/project.html", context)
+    return render(request, "access/project.html", context, status=status)
 
 
 def _rows(project: Project) -> list[Row]:

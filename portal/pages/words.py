@@ -36,6 +36,10 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.ROLE_CHANGE: ("change roles of the whole tenant", "changed roles of the whole tenant"),
     P.PROJECT_ROLE_CHANGE: ("change roles of a project", "changed roles of a project"),
     P.PROJECT_CREATE: ("create a project", "created a project"),
+    P.PROJECT_CLASSIFY: (
+        "say how sensitive a project is",
+        "changed how sensitive a project is",
+    ),
     P.TEAM_CHANGE: ("change teams", "changed a team"),
     P.LOG_EXPORT_CHANGE: (
         "change where the log is copied to",

@@ -118,8 +118,19 @@ class Membership(TenantScoped):
 class Project(TenantScoped):
     """A group of repositories that roles are given for."""
 
+    class Classification(models.TextChoices):
+        """How sensitive the work in it is, from the least to the most."""
+
+        PUBLIC = "public"
+        INTERNAL = "internal"
+        CONFIDENTIAL = "confidential"
+        RESTRICTED = "restricted"
+
     slug = models.SlugField(max_length=60)
     name = models.CharField(max_length=200)
+    classification = models.CharField(
+        max_length=12, choices=Classification, default=Classification.INTERNAL
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):
@@ -135,3 +146,10 @@ class Project(TenantScoped):
     def project_id(self) -> uuid.UUID:
         """Its own id, so that a decision about a project reads like one about things in it."""
         return self.pk
+
+    @classmethod
+    def most_sensitive(cls) -> str | None:
+        """The highest class that a project of the tenant has; None without projects."""
+        order = cls.Classification.values
+        here = set(cls.objects.values_list("classification", flat=True))
+        return max(here, key=order.index, default=None)

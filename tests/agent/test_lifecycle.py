@@ -341,6 +341,19 @@ def test_a_proposal_that_changed_since_it_was_read_cannot_be_countersigned(
     assert entries(in_acme)[-1] == ("proposal.countersign.refused", "denied")
 
 
+def test_risk_and_size_are_scored_when_it_opens_and_again_when_the_branch_moves(proposal):
+    score, lines = proposal.risk_score, proposal.diff_lines
+    assert score == sum(reason["points"] for reason in proposal.risk_reasons) > 0
+    assert proposal.risk_reasons[0]["said"] == "the plan has a risk of 0.1 of 1"
+    _push(proposal)
+
+    upkeep.refresh(proposal.pk)
+
+    proposal.refresh_from_db()
+    assert proposal.diff_lines != lines
+    assert proposal.risk_reasons[0]["said"] == "the plan has a risk of 0.1 of 1"
+
+
 def test_a_pull_request_that_is_as_it_was_changes_nothing(proposal):
     assert not upkeep.refresh(proposal.pk)
 

@@ -245,6 +245,9 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     ),
     "GET people/projects/": LOOK,
     "GET people/projects/<uuid:project_id>/": LOOK_HARD,
+    "POST people/projects/<uuid:project_id>/classification/": Recipe(
+        {"classification": "confidential"}
+    ),
     "GET people/projects/<uuid:project_id>/repairs/": LOOK_HARD,
     "POST people/projects/<uuid:project_id>/repairs/": Recipe({"ask": "always"}),
     "POST people/projects/<uuid:project_id>/repairs/flaky/<uuid:flaky_id>/release/": (

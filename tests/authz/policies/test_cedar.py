@@ -267,6 +267,10 @@ def test_unusable_rules_deny_all_that_they_could_have_stopped_but_can_be_repaire
     assert not cedar.judge(P.POLICY_APPROVE, agent, broken).allowed
 
 
+RESTRICTED = {"diff_lines": 1, "risk": 0, "classification": "restricted"}
+WINDOW = "restricted-in-the-window"
+
+
 def test_the_examples_are_off_and_each_works_when_it_is_switched_on():
     assert cedar.check(cedar.EXAMPLES) == []
     assert cedar.rules_of(cedar.EXAMPLES) == []
@@ -280,6 +284,9 @@ def test_the_examples_are_off_and_each_works_when_it_is_switched_on():
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 3001, "risk": 0}, "small-steps"),
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 1, "risk": 61}, "small-steps"),
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 1}, "small-steps"),
+        (P.PROPOSAL_COUNTERSIGN, RESTRICTED | {"at": NOON + timedelta(days=4)}, WINDOW),
+        (P.PROPOSAL_COUNTERSIGN, RESTRICTED | {"at": NOON.replace(hour=7)}, WINDOW),
+        (P.PROPOSAL_COUNTERSIGN, RESTRICTED | {"at": NOON.replace(hour=16)}, WINDOW),
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 1, "risk": 0, "at": sunday}, "working-hours"),
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 1, "risk": 0, "at": night}, "working-hours"),
         (P.PACK_EXPORT, {"classification": "restricted", "kind": "robot"}, "restricted-by-hand"),
@@ -288,6 +295,26 @@ def test_the_examples_are_off_and_each_works_when_it_is_switched_on():
         assert said.policies == (f"tenant:{stopped_by}",), otherwise
     small = replace(FINE, diff_lines=3000, risk=60)
     assert cedar.judge(P.PROPOSAL_COUNTERSIGN, small, own).allowed
+    in_window = replace(FINE, **RESTRICTED)
+    assert cedar.judge(P.PROPOSAL_COUNTERSIGN, in_window, own).allowed
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "allowed"),
+    [
+        ({"risk": 61, "mfa": False}, False),
+        ({"mfa": False}, False),  # not known counts as risky
+        ({"risk": 60, "mfa": False}, True),
+        ({"risk": 61, "mfa": True}, True),
+    ],
+)
+def test_a_risk_above_sixty_takes_a_second_factor(otherwise, allowed):
+    examples = cedar.rules_of(examples_on())
+    text = next(one.text for one in examples if one.id == "tenant:second-factor-above-60")
+
+    said = cedar.judge(P.PROPOSAL_COUNTERSIGN, replace(FINE, **otherwise), cedar.with_tenant(text))
+
+    assert said.allowed == allowed
 
 
 def examples_on() -> str:
@@ -470,7 +497,7 @@ def test_facts_come_from_the_actor_the_thing_and_the_sign_in(in_acme):
         requester_id=requester,
         author_id=author,
         project_id=in_acme.project.pk,
-        risk_score=0.256,
+        risk_score=26,
         diff_lines=12,
         classification="internal",
     )
@@ -518,8 +545,8 @@ def test_what_is_not_known_is_not_made_up(in_acme):
         "author",
         "risk",
         "diff_lines",
-        "classification",
     }
+    assert facts.classification == "internal"
     assert PolicyFacts.of_record(facts.recorded()) == facts
 
 

@@ -80,6 +80,25 @@ OF_EXAMPLES: dict[str, Theorem] = {
             w["context.risk"] > 60,
         ),
     ),
+    "a second factor above 60": (
+        [P.PROPOSAL_COUNTERSIGN],
+        lambda w: z3.And(
+            z3.Not(w["context.mfa"]),
+            z3.Or(z3.Not(w.has("context.risk")), w["context.risk"] > 60),
+        ),
+    ),
+    "restricted in the window": (
+        [P.PROPOSAL_COUNTERSIGN],
+        lambda w: z3.And(
+            w.has("context.classification"),
+            w["context.classification"] == ENUMS["Classification"].index("restricted"),
+            z3.Or(
+                w["context.hour"] < 8,
+                w["context.hour"] >= 16,
+                w["context.weekday"] >= ENUMS["Day"].index("friday"),
+            ),
+        ),
+    ),
     "working hours": (
         [P.PROPOSAL_COUNTERSIGN],
         lambda w: z3.Or(
