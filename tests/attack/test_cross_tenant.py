@@ -183,7 +183,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _CSRF = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*')
 _AGO = re.compile(r"(<time [^>]*>)[^<]*")  # "3 seconds ago" grows while one looks
 NUMBERS = {"index", "size"}
-VARYING = {"X-Request-Id", "Server-Timing", "Date"}
+VARYING = {"X-Request-Id", "Server-Timing", "Date", "Expires"}  # of the moment, or the request
 
 
 def _comparable(answer: Any, ids: dict[str, str]) -> str:
