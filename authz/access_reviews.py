@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from authz import access, people, relations, teams
 from authz.change import change
-from authz.decisions import may_somewhere, require
+from authz.decisions import may, may_somewhere, require, visible
 from authz.errors import BadRequest, Conflict, OwnAccess
 from authz.graph import Graph, Ref
 from authz.groups import TELLERS
@@ -24,6 +24,7 @@ from tenants.scope import current_tenant_id
 FORMAT = "countersign-access-review/1"
 EVERY = timedelta(days=91)  # a quarter
 DAYS = (1, 90)  # a review may take so many
+LONGEST = 500  # characters of a reason or a note
 Kind, Answer, State = AccessReviewItem.Kind, AccessReviewItem.Answer, AccessReview.State
 
 
@@ -70,6 +71,8 @@ def answer(item: AccessReviewItem, keep: bool, reason: str, *, by: Actor) -> Non
     reason = reason.strip()
     if not keep and not reason:
         raise BadRequest({"reason": "say why it has to end; the record keeps it"})
+    if len(reason) > LONGEST:
+        raise BadRequest({"reason": f"expected {LONGEST} characters at most"})
     if not keep and item.kind == Kind.ROLE and item.role == Role.AGENT:
         raise BadRequest({"reason": "the agent comes and goes with its project"})
     own = is_own(item, by)
@@ -190,6 +193,34 @@ def is_told(item: AccessReviewItem) -> bool:
 def reviews_somewhere(by: Actor) -> bool:
     """Whether the actor may answer for at least one project."""
     return may_somewhere(by, Permission.ACCESS_REVIEW_ANSWER)
+
+
+def sees_all(actor: Actor) -> bool:
+    """Whether the actor may see every item of every review."""
+    tenant = people.AsTenant(current_tenant_id())
+    return may(actor, Permission.ACCESS_REVIEW_RUN, tenant) or may(
+        actor, Permission.LEDGER_VIEW, tenant
+    )
+
+
+def items_seen_by(actor: Actor) -> QuerySet[AccessReviewItem]:
+    """Items of all reviews: all of them, or those of the projects that the actor reviews.
+
+    Raises Denied, recorded, for somebody who reviews nowhere.
+    """
+    rows: QuerySet[AccessReviewItem] = AccessReviewItem.objects.all()
+    if sees_all(actor):
+        return rows
+    mine = visible(actor, Permission.ACCESS_REVIEW_ANSWER, rows)
+    if not reviews_somewhere(actor):
+        require(actor, Permission.ACCESS_REVIEW_RUN, people.AsTenant(current_tenant_id()))
+    return mine
+
+
+def started() -> QuerySet[AccessReview]:
+    """Every review but one that is only due, newest first."""
+    rows: QuerySet[AccessReview] = AccessReview.objects.exclude(state=State.DUE)
+    return rows
 
 
 def overdue(items: QuerySet[AccessReviewItem]) -> QuerySet[AccessReviewItem]:

@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from authz import access, access_reviews, teams
 from authz.decisions import require
-from authz.models import AccessReview, Share, Team
+from authz.models import AccessReview, AccessReviewItem, Share, Team
 from authz.people import AsTenant
 from authz.permissions import Permission
 from authz.relations import object_of
@@ -21,7 +22,7 @@ from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.directory import member_by_email, person_or_team
 from portal.http import PortalRequest
 from portal.things import KINDS, thing_seen_by
-from tenants.models import User
+from tenants.models import Project, User
 from tenants.scope import current_tenant_id
 
 router = Router(tags=["Access"])
@@ -85,6 +86,52 @@ class ReviewOut(Schema):
     due_at: datetime
     closed_at: datetime | None
     counts: dict[str, int]
+
+
+class ReviewIn(Schema):
+    """A review to start."""
+
+    days: int = Field(21, description="Within how many days it has to be answered, 1 to 90.")
+
+
+class ItemsWanted(Schema):
+    """Which items of a review."""
+
+    answer: str = one_of(["", *AccessReviewItem.Answer.values], "Only those with it.", "")
+    mine: bool = Field(False, description="Only those that wait for you, or did.")
+
+
+class ReviewItemOut(Schema):
+    """One role, share or team membership under review, as it was when the review began."""
+
+    id: UUID
+    kind: str = one_of(AccessReviewItem.Kind.values)
+    what: str
+    whose: str
+    project: Named | None
+    source: str
+    given_at: datetime
+    until: datetime | None = Field(description="Empty: for good.")
+    reviewer: Named | None
+    answer: str = one_of(AccessReviewItem.Answer.values)
+    reason: str
+    answered_by: str
+    answered_at: datetime | None
+
+
+class AnswerIn(Schema):
+    """What a reviewer says of one item."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep: bool = Field(description="False: end it.")
+    reason: Text = Field("", max_length=500, description="Needed to end it.")
+
+
+class ClosingIn(Schema):
+    """How a review ends."""
+
+    note: Text = Field("", max_length=500, description="Needed while items wait.")
 
 
 @router.get("/teams", response={200: Page[TeamOut], **READ_MANY})
@@ -169,29 +216,90 @@ def who_may(request: PortalRequest, kind: str, thing_id: UUID) -> list[dict[str,
 
 @router.get("/reviews", response={200: list[ReviewOut], **READ_MANY})
 def list_reviews(request: PortalRequest) -> list[dict[str, Any]]:
-    """Access reviews that were started, newest first. For admins and auditors."""
-    require(request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id()))
-    started = AccessReview.objects.exclude(state=AccessReview.State.DUE)
-    return [
-        {
-            "id": one.pk,
-            "number": one.number,
-            "state": one.state,
-            "started_at": one.started_at,
-            "due_at": one.due_at,
-            "closed_at": one.closed_at,
-            "counts": access_reviews.progress(one),
-        }
-        for one in started
-    ]
+    """Access reviews that were started, newest first, for those who review or audit anything."""
+    access_reviews.items_seen_by(request.actor)
+    return [_review(one) for one in access_reviews.started()]
+
+
+@router.post("/reviews", response={201: ReviewOut, **CHANGE})
+def start_review(request: PortalRequest, wanted: ReviewIn) -> Status[dict[str, Any]]:
+    """Start a review of everything that is held now. Answers 409 while another one is open."""
+    return Status(201, _review(access_reviews.start(wanted.days, by=request.actor)))
+
+
+@router.get("/reviews/{review_id}", response={200: ReviewOut, **READ_ONE})
+def read_review(request: PortalRequest, review_id: UUID) -> dict[str, Any]:
+    """How far one review is."""
+    return _review(_review_seen_by(request, review_id))
+
+
+@router.get("/reviews/{review_id}/items", response={200: Page[ReviewItemOut], **READ_ONE})
+def list_review_items(
+    request: PortalRequest, review_id: UUID, paging: Query[Paging], wanted: Query[ItemsWanted]
+) -> dict[str, Any]:
+    """What a review asks about: all of it, or what is held in the projects that you review."""
+    rows = _items_seen_by(request, review_id).order_by("what", "pk")
+    if wanted.answer:
+        rows = rows.filter(answer=wanted.answer)
+    if wanted.mine:
+        rows = rows.filter(reviewer=request.actor.user_id)
+    found = paging.of(rows)
+    return found | {"items": [_item(one) for one in found["items"]]}
+
+
+@router.put("/reviews/{review_id}/items/{item_id}", response={200: ReviewItemOut, **CHANGE})
+def answer_review_item(
+    request: PortalRequest, review_id: UUID, item_id: UUID, said: AnswerIn
+) -> dict[str, Any]:
+    """Keep one item, or end what it is about with a reason.
+
+    Answers 409 when it is your own, was answered already, or the review is closed.
+    """
+    items = _items_seen_by(request, review_id)
+    item = get_object_or_404(items, pk=item_id)
+    access_reviews.answer(item, said.keep, said.reason, by=request.actor)
+    return _item(items.get(pk=item_id))
+
+
+@router.put(
+    "/reviews/{review_id}/items/{item_id}/reviewer", response={200: ReviewItemOut, **CHANGE}
+)
+def assign_review_item(
+    request: PortalRequest, review_id: UUID, item_id: UUID, person: PersonIn
+) -> dict[str, Any]:
+    """Give one item to another reviewer. Answers 409 for somebody who may not answer it."""
+    items = _items_seen_by(request, review_id)
+    item = get_object_or_404(items, pk=item_id)
+    access_reviews.assign(item, member_by_email(person.email), by=request.actor)
+    return _item(items.get(pk=item_id))
+
+
+@router.post("/reviews/{review_id}/close", response={200: ReviewOut, **CHANGE})
+def close_review(request: PortalRequest, review_id: UUID, said: ClosingIn) -> dict[str, Any]:
+    """End a review. While items wait, a note has to say why."""
+    review = _review_seen_by(request, review_id)
+    access_reviews.close(review, said.note, by=request.actor)
+    review.refresh_from_db()
+    return _review(review)
 
 
 @router.get("/reviews/{review_id}/evidence", response={200: dict[str, Any], **READ_ONE})
 def review_evidence(request: PortalRequest, review_id: UUID) -> dict[str, Any]:
     """One review in full, as schemas/access-review.schema.json describes it."""
     require(request.actor, Permission.LEDGER_VIEW, AsTenant(current_tenant_id()))
-    started = AccessReview.objects.exclude(state=AccessReview.State.DUE)
-    return access_reviews.evidence_of(get_object_or_404(started, pk=review_id))
+    return access_reviews.evidence_of(get_object_or_404(access_reviews.started(), pk=review_id))
+
+
+def _review_seen_by(request: PortalRequest, review_id: UUID) -> AccessReview:
+    access_reviews.items_seen_by(request.actor)
+    review: AccessReview = get_object_or_404(access_reviews.started(), pk=review_id)
+    return review
+
+
+def _items_seen_by(request: PortalRequest, review_id: UUID) -> QuerySet[AccessReviewItem]:
+    seen = access_reviews.items_seen_by(request.actor)
+    review = get_object_or_404(access_reviews.started(), pk=review_id)
+    return seen.filter(review=review).select_related("user", "project", "reviewer", "review")
 
 
 def _team_seen_by(request: PortalRequest, team_id: UUID) -> Team:
@@ -206,7 +314,37 @@ def _shared(request: PortalRequest, kind: str, thing_id: UUID) -> Any:
     return thing_seen_by(request.actor, kind, thing_id).thing
 
 
-def _named(one: User | Team) -> dict[str, Any]:
+def _review(review: AccessReview) -> dict[str, Any]:
+    return {
+        "id": review.pk,
+        "number": review.number,
+        "state": review.state,
+        "started_at": review.started_at,
+        "due_at": review.due_at,
+        "closed_at": review.closed_at,
+        "counts": access_reviews.progress(review),
+    }
+
+
+def _item(item: AccessReviewItem) -> dict[str, Any]:
+    return {
+        "id": item.pk,
+        "kind": item.kind,
+        "what": item.what,
+        "whose": item.user.name if item.user else item.holder,
+        "project": _named(item.project) if item.project else None,
+        "source": item.source,
+        "given_at": item.given_at,
+        "until": item.expires_at,
+        "reviewer": _named(item.reviewer) if item.reviewer else None,
+        "answer": item.answer,
+        "reason": item.reason,
+        "answered_by": item.answered_by_name,
+        "answered_at": item.answered_at,
+    }
+
+
+def _named(one: User | Team | Project) -> dict[str, Any]:
     return {"id": one.pk, "name": one.name}
 
 

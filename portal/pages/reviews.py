@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agent.log_search import cell
 from authz import access_reviews
-from authz.decisions import may, require, visible
+from authz.decisions import may, require
 from authz.errors import BadRequest, Conflict, OwnAccess
 from authz.models import AccessReview, AccessReviewItem
 from authz.people import AsTenant
@@ -133,35 +133,13 @@ def evidence(request: PortalRequest, review_id: UUID) -> HttpResponse:
     )
 
 
-def _sees_all(actor: Actor) -> bool:
-    tenant = AsTenant(current_tenant_id())
-    return may(actor, Permission.ACCESS_REVIEW_RUN, tenant) or may(
-        actor, Permission.LEDGER_VIEW, tenant
-    )
-
-
-def _all_seen_by(actor: Actor) -> QuerySet[AccessReviewItem]:
-    """Items of all reviews: all of them, or those of the projects that the actor reviews.
-
-    Raises Denied, recorded, for somebody who reviews nowhere.
-    """
-    rows: QuerySet[AccessReviewItem] = AccessReviewItem.objects.all()
-    if _sees_all(actor):
-        return rows
-    mine = visible(actor, Permission.ACCESS_REVIEW_ANSWER, rows)
-    if not access_reviews.reviews_somewhere(actor):
-        require(actor, Permission.ACCESS_REVIEW_RUN, AsTenant(current_tenant_id()))
-    return mine
-
-
 def _items(actor: Actor, review: AccessReview) -> QuerySet[AccessReviewItem]:
-    return _all_seen_by(actor).filter(review=review)
+    return access_reviews.items_seen_by(actor).filter(review=review)
 
 
 def _found(request: PortalRequest, review_id: UUID) -> AccessReview:
-    _all_seen_by(request.actor)
-    reviews = AccessReview.objects.exclude(state=AccessReview.State.DUE)
-    review: AccessReview = get_object_or_404(reviews, pk=review_id)
+    access_reviews.items_seen_by(request.actor)
+    review: AccessReview = get_object_or_404(access_reviews.started(), pk=review_id)
     return review
 
 
@@ -185,8 +163,8 @@ def _chosen(items: QuerySet[AccessReviewItem], ids: list[str]) -> list[AccessRev
 def _list(
     request: PortalRequest, typed: str, errors: dict[str, str], status: int = 200
 ) -> HttpResponse:
-    items = _all_seen_by(request.actor)
-    started = AccessReview.objects.exclude(state=AccessReview.State.DUE)
+    items = access_reviews.items_seen_by(request.actor)
+    started = access_reviews.started()
     page = lists.page_of(request, started, {"number": "number"}, first="-number")
     mine = items.filter(
         reviewer=request.actor.user_id,
@@ -243,7 +221,7 @@ def _page(
         "refusal": refusal,
         "done": done,
         "may_run": may(request.actor, Permission.ACCESS_REVIEW_RUN, AsTenant(current_tenant_id())),
-        "whole": _sees_all(request.actor),
+        "whole": access_reviews.sees_all(request.actor),
     }
     return render(request, "reviews/review.html", context, status=status)
 

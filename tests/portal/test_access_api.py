@@ -3,7 +3,7 @@
 import json
 
 from authz import access_reviews
-from authz.models import Share, Team
+from authz.models import Grant, Share, Team
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
 from tests.portal.standing import task_of
@@ -72,4 +72,86 @@ def test_a_review_is_taken_away_by_auditors(acme, sign_in):
     said = json.loads(iris.get(f"{AT}/reviews/{review.pk}/evidence").content)
 
     assert listed["counts"]["waiting"] == len(said["items"]) > 0
-    assert sign_in(acme, "ada").get(f"{AT}/reviews").status_code == 403
+    assert sign_in(acme, "bo").get(f"{AT}/reviews").status_code == 403
+    assert sign_in(acme, "ada").get(f"{AT}/reviews/{review.pk}/evidence").status_code == 403
+
+
+def test_a_review_is_started_answered_and_closed_by_a_program(acme, sign_in, entries):
+    with tenant_scope(acme.scope):
+        access_reviews.remind()
+    tomas, bo = sign_in(acme, "tomas"), acme.people["bo"]
+
+    wrong = tomas.post(f"{AT}/reviews", {"days": 91}, **JSON)
+    made = tomas.post(f"{AT}/reviews", {"days": 14}, **JSON)
+    again = tomas.post(f"{AT}/reviews", {"days": 14}, **JSON)
+
+    assert [one.status_code for one in (wrong, made, again)] == [422, 201, 409]
+    review = json.loads(made.content)
+    at = f"{AT}/reviews/{review['id']}"
+    assert (review["state"], review["closed_at"]) == ("open", None)
+    listed = json.loads(tomas.get(f"{at}/items?limit=200").content)
+    assert listed["count"] == review["counts"]["items"] == len(listed["items"])
+    held = {one["whose"]: one for one in listed["items"] if "Platform" in one["what"]}
+    item = held["Bo"]
+    assert (item["kind"], item["answer"], item["reason"]) == ("role", "waiting", "")
+
+    unsaid = tomas.put(f"{at}/items/{item['id']}", {"keep": False}, **JSON)
+    ended = tomas.put(f"{at}/items/{item['id']}", {"keep": False, "reason": "left"}, **JSON)
+    twice = tomas.put(f"{at}/items/{item['id']}", {"keep": True}, **JSON)
+
+    assert [one.status_code for one in (unsaid, ended, twice)] == [422, 200, 409]
+    assert json.loads(unsaid.content)["errors"].keys() == {"reason"}
+    said = json.loads(ended.content)
+    assert (said["answer"], said["reason"], said["answered_by"]) == ("ended", "left", "Tomas")
+    with tenant_scope(acme.scope):
+        assert not Grant.objects.filter(user=bo).exists()
+    assert entries(acme)[-3:] == [
+        ("project_role.change", "ok"),
+        ("access_review.answer", "ok"),
+        ("access_review.answer.refused", "denied"),
+    ]
+    waiting = json.loads(tomas.get(f"{at}/items?answer=ended").content)
+    assert [one["id"] for one in waiting["items"]] == [item["id"]]
+
+    unsaid = tomas.post(f"{at}/close", {}, **JSON)
+    closed = tomas.post(f"{at}/close", {"note": "enough"}, **JSON)
+    assert (unsaid.status_code, closed.status_code) == (422, 200)
+    assert json.loads(closed.content) == json.loads(tomas.get(at).content)
+    assert json.loads(closed.content)["state"] == "closed"
+    assert entries(acme)[-1] == ("access_review.run", "ok")
+    assert tomas.post(f"{at}/close", {"note": "enough"}, **JSON).status_code == 409
+
+
+def test_a_project_admin_reviews_their_project_and_never_themselves(acme, globex, sign_in):
+    by = acme.people["tomas"].actor("page", signed_in=JUST_NOW)
+    with tenant_scope(acme.scope):
+        review = access_reviews.start(9, by=by)
+        own = review.items.get(user=acme.people["ada"])
+        wide = review.items.get(user=acme.people["iris"])
+        bo = review.items.get(user=acme.people["bo"])
+    ada, at = sign_in(acme, "ada"), f"{AT}/reviews/{review.pk}"
+    tomas = sign_in(acme, "tomas")
+
+    seen = {one["id"] for one in json.loads(ada.get(f"{at}/items").content)["items"]}
+    mine = {one["id"] for one in json.loads(ada.get(f"{at}/items?mine=true").content)["items"]}
+
+    assert str(wide.pk) not in seen
+    assert {str(own.pk), str(bo.pk)} <= seen
+    assert str(own.pk) not in mine
+    assert ada.put(f"{at}/items/{own.pk}", {"keep": True}, **JSON).status_code == 409
+    assert ada.put(f"{at}/items/{wide.pk}", {"keep": True}, **JSON).status_code == 404
+    lin = {"email": acme.people["lin"].email}
+    assert ada.put(f"{at}/items/{bo.pk}/reviewer", lin, **JSON).status_code == 403
+    given = tomas.put(f"{at}/items/{bo.pk}/reviewer", lin, **JSON)
+    assert json.loads(given.content)["reviewer"]["name"] == "Lin"
+    iris = {"email": acme.people["iris"].email}
+    assert tomas.put(f"{at}/items/{bo.pk}/reviewer", iris, **JSON).status_code == 409
+    assert ada.put(f"{at}/items/{bo.pk}", {"keep": True}, **JSON).status_code == 200
+    assert ada.post(f"{at}/close", {"note": "x"}, **JSON).status_code == 403
+    assert sign_in(acme, "bo").get(f"{at}/items").status_code == 403
+    assert (
+        sign_in(acme, "iris").put(f"{at}/items/{own.pk}", {"keep": True}, **JSON).status_code == 403
+    )
+    assert sign_in(globex, "eve").get(at).status_code in {403, 404}
+    with tenant_scope(acme.scope):
+        assert set(review.items.exclude(answer="waiting")) == {bo}
