@@ -13,7 +13,9 @@ from agent.models import Proposal, Review
 from agent.own_frameworks import known
 from agent.places import artifact_store
 from agent.record import folder_of
-from authz.models import Grant, PolicyVersion
+from authz import access_reviews
+from authz.models import AccessReview, Grant, PolicyVersion
+from authz.permissions import Permission
 from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST
 from evidence import ledger
 from evidence.controls import SNAPSHOT_ACTION, Document, Seen, coverage
@@ -26,6 +28,7 @@ from tenants.scope import current_tenant_id
 
 TOOLS = ("django", "weasyprint", "cyclonedx-python-lib", "rumdl")
 DOCUMENTS, DOCUMENT_FILES = "controls/documents.json", "controls/documents/files"
+REVIEWS, REVIEW_LEFT_OUT = "access/reviews.json", "no longer as it was closed"
 HEADS_COMPARED = 20  # earlier packs from whose heads a proof leads to a new one
 
 
@@ -197,6 +200,27 @@ def _as_evidence(row: Mapping[str, Any], inside: Collection[int]) -> Document:
             *({"entry": index} for index in row["entries"] if index in inside),
         ),
     )
+
+
+def review_files(entries: Iterable[PackEntry]) -> dict[str, bytes]:
+    """The access reviews that these entries close, as far as their facts are disclosed.
+
+    A review of which rows are gone since then, with a project say, is named and left out.
+    """
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        if entry.payload is None or Permission.ACCESS_REVIEW_RUN.encode() not in entry.leaf:
+            continue
+        leaf, facts = json.loads(entry.leaf), json.loads(entry.payload)
+        if leaf["outcome"] != "ok" or facts.get("step") != "closed" or "sha256" not in facts:
+            continue
+        review = AccessReview.objects.filter(pk=leaf["object"]["id"]).first()
+        said = access_reviews.evidence_of(review) if review else None
+        if said and access_reviews.digest_of(said) != facts["sha256"]:
+            said = None
+        left_out = "" if said else REVIEW_LEFT_OUT
+        rows.append({"entry": entry.index, "review": said, "left_out": left_out})
+    return {REVIEWS: as_json({"reviews": rows})} if rows else {}
 
 
 def heads_handed_out(size: int, limit: int = HEADS_COMPARED) -> list[int]:

@@ -13,6 +13,7 @@ from agent.packing import (
     disclosed_entries,
     heads_handed_out,
     population_row,
+    review_files,
     settled_head,
     tool_versions,
 )
@@ -97,6 +98,7 @@ def write_range(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
             "access/approvals.json": as_json(
                 {"approvals": sorted(decided, key=lambda row: int(row["entry"]))}
             ),
+            **review_files(disclosed),
             **control_files(seen, disclosed, scope, pack),
         },
         signer=ledger.signer(keys),

@@ -1,7 +1,9 @@
 """Access reviews: people look at every role, share and team membership, and keep or end each."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -106,10 +108,10 @@ def assign(item: AccessReviewItem, reviewer: User, *, by: Actor) -> None:
         facts.update(step="assigned", reviewer=reviewer.email, what=item.what)
         if reviewer.pk not in candidates_for(item):
             raise Conflict(f"{reviewer.name} cannot review this: it is theirs, or not their place")
-        if not AccessReviewItem.objects.filter(pk=item.pk, answer=Answer.WAITING).update(
-            reviewer=reviewer
-        ):
-            raise Conflict(f"{item} was answered already")
+        # What a closed review says is what its closing entry commits to.
+        if not _open(item):
+            raise Conflict(f"{item} was answered already, or the review is closed")
+        AccessReviewItem.objects.filter(pk=item.pk).update(reviewer=reviewer)
 
 
 def close(review: AccessReview, note: str, *, by: Actor) -> None:
@@ -135,7 +137,9 @@ def close(review: AccessReview, note: str, *, by: Actor) -> None:
         )
         if not closed:
             raise Conflict("this review is not open")
-        facts.update(step="closed", note=note, **progress(review))
+        review.refresh_from_db()
+        facts.update(step="closed", note=note, sha256=digest_of(evidence_of(review)))
+        facts.update(progress(review))
 
 
 def remind() -> None:
@@ -252,6 +256,27 @@ def evidence_of(review: AccessReview) -> dict[str, Any]:
         "counts": progress(review),
         "items": [_item_as_evidence(item) for item in items],
     }
+
+
+def digest_of(evidence: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a review as JSON with sorted keys and no spaces, without people's names.
+
+    The closing entry carries it. Names may change, and a person's may be erased; ids do not.
+    """
+    spelled = json.dumps(
+        _without_names(evidence), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return sha256(spelled.encode()).hexdigest()
+
+
+def _without_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_names(part)
+            for name, part in value.items()
+            if name not in ("name", "whose")
+        }
+    return [_without_names(part) for part in value] if isinstance(value, list) else value
 
 
 def _item_as_evidence(item: AccessReviewItem) -> dict[str, Any]:

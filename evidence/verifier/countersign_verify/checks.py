@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import completeness, entries, envelope, key_history, notes, red_green, strict_json
+from .access_reviews import check_access_reviews
 from .container import Container
 from .documents import check_documents, read_documents
 from .entries import Log
@@ -129,6 +130,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     complete = completeness.check_completeness(
         pack.files, scope, log, history, pull_requests, findings
     )
+    check_access_reviews(pack.files, log, findings)
     _check_approvals(documents.approvals, log, pull_requests, findings)
     _check_controls(documents.controls, log, pack.files, findings)
     check_documents(uploads, scope, documents.controls, log, pack.files, pack.listed, findings)

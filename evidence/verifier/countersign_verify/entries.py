@@ -44,6 +44,8 @@ _OUTCOMES = frozenset({"ok", "denied", "failed"})
 _SIGNING = "record.sign"  # its facts name the manifest of a pull request's record
 # Entries that name a pull request, and what comes before the dot where access is changed.
 _NAMING = frozenset({"proposal.open", "proposal.countersign", "proposal.reject", "proposal.merge"})
+_REVIEWING = frozenset({"access_review.run", "access_review.answer"})
+_NOTABLE = _NAMING | _REVIEWING | {_SIGNING}
 _ACCESS = frozenset(
     {"directory", "emergency", "identity", "member", "policy", "project_role", "provider"}
     | {"relation", "role", "service", "token"}
@@ -108,6 +110,7 @@ class Log:
     incidents: list[Noted] = field(default_factory=list)  # gaps and erasures
     access: list[Noted] = field(default_factory=list)
     proposals: list[Noted] = field(default_factory=list)  # entries that name a pull request
+    access_reviews: list[tuple[int, dict[str, Any], bytes | None]] = field(default_factory=list)
     manifests: dict[str, int] = field(default_factory=dict)  # digest of a record's -> its entry
     withheld_records: int = 0
     # By trace: what was begun and not ended here, how many entries ended what began before.
@@ -127,6 +130,7 @@ class Log:
         self.incidents += later.incidents
         self.access += later.access
         self.proposals += later.proposals
+        self.access_reviews += later.access_reviews
         self.manifests |= later.manifests
         self.withheld_records += later.withheld_records
         for about, count in later.answers.items():
@@ -250,7 +254,7 @@ def _note_phase(log: Log, index: int, leaf: bytes, phase: bytes, place: bytes) -
 
 def _is_notable(action: bytes) -> bool:
     name = action.decode(errors="replace").strip('"')
-    return name in _NAMING or name == _SIGNING or name.partition(".")[0] in _ACCESS
+    return name in _NOTABLE or name.partition(".")[0] in _ACCESS
 
 
 def _note_action(log: Log, index: int, leaf: bytes, payload: bytes | None) -> None:
@@ -261,6 +265,8 @@ def _note_action(log: Log, index: int, leaf: bytes, payload: bytes | None) -> No
         log.access.append((index, fields))
     if fields["action"] in _NAMING and fields["object"]["type"] == "proposal":
         log.proposals.append((index, fields))
+    if fields["action"] in _REVIEWING:
+        log.access_reviews.append((index, fields, payload))
     if fields["action"] == _SIGNING and payload is None:
         log.withheld_records += 1
     if fields["action"] == _SIGNING and payload is not None:
