@@ -75,6 +75,11 @@ def _share_middleware() -> None:
     ClientHandler.load_middleware = load_once  # type: ignore[method-assign]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole stories first: real workers take up whatever work other tests left behind."""
+    items.sort(key=lambda item: "journeys" not in item.path.parts)
+
+
 def pytest_testnodedown(node: Any, error: object | None) -> None:
     """A process of `pytest -n` has ended: take over what it has to tell."""
     told(node.config).update(getattr(node, "workeroutput", {}).get("told", {}))
