@@ -71,7 +71,7 @@ from authz.permissions import Permission
 from evidence import ledger
 from evidence.intents import Intent
 from evidence.store import Stored, StoreFault
-from tenants.actor import Actor
+from tenants.actor import Actor, system_actor
 from tenants.models import User
 from tenants.scope import current_tenant_id
 
@@ -97,13 +97,22 @@ def advance(task_id: UUID) -> bool:
 
 
 def give_up(task_id: UUID, bug: Exception) -> None:
-    """End a task that ran into an error nobody foresaw; what it did so far is kept."""
+    """End a task that ran into an error nobody foresaw; what it did so far is kept.
+
+    Where the project's agent itself is gone the portal ends it, or it would come back for ever and
+    take the turns of other people's tasks.
+    """
     task = Task.objects.select_related("project", "repository", "owner").get(pk=task_id)
     with bound_contextvars(task=str(task_id)):
         if not task.is_running:
             return
-        reason = f"an error on our side ({type(bug).__name__}: {bug}); it is in our log"
-        _end(task, S.FAILED, reason, by=_agent_of(task))
+        try:
+            by = _agent_of(task)
+            reason = f"an error on our side ({type(bug).__name__}: {bug}); it is in our log"
+        except User.DoesNotExist:
+            by = system_actor("agent worker", "job")
+            reason = f"the project {task.project.name} has no agent account any more"
+        _end(task, S.FAILED, reason, by=by)
 
 
 class Toolbox:

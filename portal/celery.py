@@ -22,4 +22,8 @@ app.conf.task_routes = {
     "agent.jobs.sign_record": {"queue": "evidence"},
     # Reads for minutes where the log is long, which would keep an agent from its work.
     "agent.jobs.check_log": {"queue": "evidence"},
+    # Nobody waits for an index, and there may be hundreds: whatever else is asked for goes first.
+    # 0 is the first to be taken, 9 the last; kombu keeps a list for each.
+    "agent.jobs.index_code": {"queue": "agent", "priority": 9},
+    "agent.jobs.index_repository": {"queue": "agent", "priority": 9},
 }

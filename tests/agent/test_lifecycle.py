@@ -14,9 +14,12 @@ from agent.models import Action, Artifact, Draft, Proposal, Repository, Review, 
 from agent.places import artifact_store, catalogue, forge_address, local_forge
 from agent.tools import recommending
 from authz.errors import BadRequest, Denied
+from authz.models import Grant
 from authz.permissions import Permission
+from authz.roles import Role
 from evidence.store import Missing
 from tenants.actor import system_actor
+from tenants.models import User
 from tenants.scope import tenants_with_work
 from tests.at_browser import JUST_NOW
 
@@ -267,6 +270,19 @@ def test_a_bug_ends_the_task_with_what_it_had(task, monkeypatch):
     assert task.state == Task.State.FAILED
     assert "ZeroDivisionError" in task.reason
     assert Action.objects.filter(task=task, status=Action.Status.DONE).count() == 2
+
+
+def test_a_task_whose_agent_is_gone_ends_and_takes_no_more_turns(task):
+    from agent import jobs
+
+    Grant.objects.filter(role=Role.AGENT, project=task.project).delete()
+    with pytest.raises(User.DoesNotExist):
+        jobs.advance_task.run(str(task.pk))
+
+    task.refresh_from_db()
+    assert (task.state, "no agent account" in task.reason) == (Task.State.FAILED, True)
+    Task.objects.filter(pk=task.pk).update(touched_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert task.pk not in upkeep.stalled_tasks()
 
 
 def test_two_workers_never_hold_one_task(task):

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from agent import queue
 from portal.celery import app
 from tenants.actor import system_actor
 from tenants.errors import NoTenant
@@ -100,6 +101,20 @@ def test_what_a_web_process_queues_carries_its_tenant(acme):
     assert message.headers["task"] == "agent.jobs.advance_task"
     assert message.headers[HEADER] == str(acme.scope.tenant_id)
     assert json.loads(message.body)[0] == [str(task_id)]
+
+
+def test_reading_code_lets_what_people_wait_for_go_first(acme):
+    with app.connection_for_write() as connection, tenant_scope(acme.scope):
+        channel = connection.default_channel
+        channel.queue_purge("agent")
+        queue.index_code(uuid4())
+        queue.index_repository(uuid4())
+        queue.advance_task(uuid4())
+
+        first = channel.basic_get("agent", no_ack=True)
+        channel.queue_purge("agent")
+
+    assert first.headers["task"] == "agent.jobs.advance_task"
 
 
 def test_scopes_end_with_the_job(acme):
