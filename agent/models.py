@@ -1,4 +1,4 @@
-"""Tasks with their plan, actions, artifacts, messages; the proposal; who countersigned it."""
+"""The rows that the agent's floor keeps, all of them walled by tenant."""
 
 import uuid
 from datetime import datetime, timedelta

@@ -1,5 +1,6 @@
 """Tasks: asking for them, following the agent, deciding about its plan, taking it back."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -224,6 +225,19 @@ class Resumption(Schema):
     budgets: Budgets | None = None
 
 
+def _filed(
+    request: PortalRequest, wanted: TaskIn | UpgradeIn | RefactoringIn, file: Callable[..., Task]
+) -> Status[Task]:
+    task = file(
+        wanted.dict(exclude={"repository", "budgets"}),
+        repository=_repository(request, wanted.repository),
+        owner=request.user,
+        by=request.actor,
+        budgets=_limits(wanted.budgets),
+    )
+    return Status(201, _found(request, task.pk))
+
+
 @router.get("", response={200: Page[TaskOut], **READ_MANY}, by_alias=False)
 def list_tasks(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
     """Repairs, upgrades and refactorings that the caller may see, newest first."""
@@ -233,40 +247,19 @@ def list_tasks(request: PortalRequest, paging: Query[Paging]) -> dict[str, objec
 @router.post("", response={201: TaskDetail, **CHANGE}, by_alias=False)
 def file_task(request: PortalRequest, wanted: TaskIn) -> Status[Task]:
     """Ask for a repair. The agent starts as soon as a worker is free."""
-    task = lifecycle.file_bugfix(
-        wanted.dict(exclude={"repository", "budgets"}),
-        repository=_repository(request, wanted.repository),
-        owner=request.user,
-        by=request.actor,
-        budgets=_limits(wanted.budgets),
-    )
-    return Status(201, _found(request, task.pk))
+    return _filed(request, wanted, lifecycle.file_bugfix)
 
 
 @router.post("/upgrades", response={201: TaskDetail, **CHANGE}, by_alias=False)
 def file_upgrade(request: PortalRequest, wanted: UpgradeIn) -> Status[Task]:
     """Ask for another version of a package. What stands in the way is told by the task."""
-    task = lifecycle.file_upgrade(
-        wanted.dict(exclude={"repository", "budgets"}),
-        repository=_repository(request, wanted.repository),
-        owner=request.user,
-        by=request.actor,
-        budgets=_limits(wanted.budgets),
-    )
-    return Status(201, _found(request, task.pk))
+    return _filed(request, wanted, lifecycle.file_upgrade)
 
 
 @router.post("/refactorings", response={201: TaskDetail, **CHANGE}, by_alias=False)
 def file_refactoring(request: PortalRequest, wanted: RefactoringIn) -> Status[Task]:
     """Ask for a rename, a move or an extraction. What stands in the way is told by the task."""
-    task = lifecycle.file_refactoring(
-        wanted.dict(exclude={"repository", "budgets"}),
-        repository=_repository(request, wanted.repository),
-        owner=request.user,
-        by=request.actor,
-        budgets=_limits(wanted.budgets),
-    )
-    return Status(201, _found(request, task.pk))
+    return _filed(request, wanted, lifecycle.file_refactoring)
 
 
 @router.get("/{task_id}", response={200: TaskDetail, **READ_ONE}, by_alias=False)
