@@ -1,5 +1,5 @@
 -- The database, its three roles and nothing more. Run by a superuser with psql, as often as
--- wanted: by deploy/embedded.py on this machine, by deploy/postgres/roles.sh in a container.
+-- wanted: by deploy/embedded on this machine, by deploy/postgres/roles.sh in a container.
 -- The passwords come from the environment, so that no process list shows them.
 \set ON_ERROR_STOP on
 \getenv owner_password PORTAL_OWNER_PASSWORD

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from deploy import backup, embedded
+from deploy.embedded import places
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,7 +185,7 @@ def test_passwords_are_new_and_the_keys_are_for_their_owner_only(made, restored)
     folder, _, _ = made
     home, _ = restored
 
-    passwords = json.loads((embedded._existing_servers_folder(home) / "servers.json").read_text())
+    passwords = json.loads((places.existing_servers_folder(home) / "servers.json").read_text())
     whole = (folder / "all.tar").read_bytes()
     assert not [p for p in passwords["passwords"].values() if p.encode() in whole]
     for path in (home / "keys").glob("*.pem"):

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from deploy import embedded
+from deploy.embedded import places
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_a_committed_row_survives_kill_minus_nine_and_a_pid_file_that_names_a_st
 ):
     table = _own_table(values)
     os.kill(_processes(home)["postgres"], signal.SIGKILL)
-    pid_file = embedded._existing_servers_folder(home) / "postgres" / "postmaster.pid"
+    pid_file = places.existing_servers_folder(home) / "postgres" / "postmaster.pid"
     lines = pid_file.read_text().splitlines(keepends=True)
     pid_file.write_text("".join([f"{os.getpid()}\n", *lines[1:]]))
 
@@ -202,15 +203,15 @@ def test_a_port_that_is_taken_is_named_in_the_message(empty_home, monkeypatch):
 
 
 def test_a_full_disk_is_named_in_the_message(empty_home, monkeypatch):
-    monkeypatch.setattr(embedded, "BYTES_FOR_FIRST_START", 2**60)
+    monkeypatch.setattr(places, "BYTES_FOR_FIRST_START", 2**60)
 
     with pytest.raises(embedded.CannotStart, match="The disk is full"):
         embedded.start(empty_home)
 
 
 def test_missing_binaries_are_named_in_the_message(empty_home, monkeypatch, tmp_path):
-    monkeypatch.setattr(embedded, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(embedded.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(places.sysconfig, "get_path", lambda name: str(tmp_path))
 
     with pytest.raises(embedded.CannotStart, match=r"binaries are missing: run `make setup`"):
         embedded.start(empty_home)
@@ -243,7 +244,7 @@ def small_disk() -> Iterator[Path]:
 def test_a_disk_that_fills_up_halfway_ends_in_a_sentence_and_all_is_well_with_room_again(
     small_disk, monkeypatch
 ):
-    monkeypatch.setattr(embedded, "BYTES_FOR_FIRST_START", 0)
+    monkeypatch.setattr(places, "BYTES_FOR_FIRST_START", 0)
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 135 * 1024**2)
 
