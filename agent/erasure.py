@@ -10,7 +10,7 @@ from django.db.models import Q
 from agent.models import BriefReading, Draft, Task
 from agent.places import artifact_store, local_forge
 from authz import tenancy
-from authz.change import answered, change
+from authz.change import change, effect
 from authz.errors import Conflict
 from authz.models import ApiToken, Grant
 from authz.people import AsTenant
@@ -76,15 +76,10 @@ def erase_tenant(tenant: Tenant, *, by: Actor) -> Erased:
     rows = tenancy.erase_rows(tenant, by=by)
     with tenant_scope(scope_of_tenant(tenant.pk)):
         on = AsTenant(tenant.pk)
-        with change(by, Permission.TENANT_ERASE, on=on) as facts:
-            facts.phase = "intent"
-            facts["erase"] = ["artifacts", "repositories"]
-        intent = facts.intent
-        with answered(intent, by, Permission.TENANT_ERASE, on=on):
+        said = {"erase": ["artifacts", "repositories"]}
+        with effect(by, Permission.TENANT_ERASE, on=on, **said) as facts:
             artifacts = artifact_store().erase(tenant.pk)
             repositories = local_forge().erase(tenant.pk)
-        with change(by, Permission.TENANT_ERASE, on=on) as facts:
-            facts.phase, facts.answers = "redaction", intent
             facts.update(artifacts=artifacts, repositories=repositories)
     return Erased(rows, artifacts, repositories)
 

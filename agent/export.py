@@ -24,7 +24,7 @@ from agent.errors import ExportFault
 from agent.forge import ForgeRefused, ForgeUnavailable
 from agent.models import Artifact, Proposal
 from agent.places import artifact_store, local_forge
-from authz.change import change
+from authz.change import answered, change
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import Checkpoint, LogKey, Pack, SignedRecord
@@ -131,12 +131,13 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
     intent = facts.intent
     part = target.with_name(target.name + ".part")
     try:
-        if target.exists():
-            raise ExportFault(f"{target} is there already; name a new file")
-        with _explained(target), _private_file(part) as file:
-            written = _write(file)
-        with part.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
+        with answered(intent, by, Permission.TENANT_EXPORT, on=tenant):
+            if target.exists():
+                raise ExportFault(f"{target} is there already; name a new file")
+            with _explained(target), _private_file(part) as file:
+                written = _write(file)
+            with part.open("rb") as file:
+                digest = file_digest(file, "sha256").hexdigest()
         made = Export(target, digest, part.stat().st_size, **written)
         with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
             facts.answers = intent
@@ -150,11 +151,6 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
                 missing=len(made.missing),
             )
         part.rename(target)
-    except ExportFault as fault:
-        with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
-            facts.outcome, facts.answers = "failed", intent
-            facts.update(file=target.name, problem=str(fault))
-        raise
     finally:
         part.unlink(missing_ok=True)
     return made

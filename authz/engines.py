@@ -1,7 +1,7 @@
 """Begins and ends the use of a server for relations beside the database: for operators."""
 
 from authz import outside
-from authz.change import change
+from authz.change import answered, change
 from authz.errors import BadRequest, Conflict
 from authz.feeding import COMPARED, DECIDING, Comparison, compare, feed
 from authz.models import OutsideEngine
@@ -16,12 +16,18 @@ def start(engine: str, *, by: Actor) -> OutsideEngine:
     """Begin to feed a server, which decides nothing yet. Raises Denied, BadRequest, EngineFault."""
     if engine not in outside.ENGINES:
         raise BadRequest({"engine": f"{engine!r} is none of {', '.join(outside.ENGINES)}"})
-    server = outside.engine_called(engine)
-    with change(by, Permission.RELATIONS_ENGINE, on=AsTenant(current_tenant_id())) as facts:
+    tenant = AsTenant(current_tenant_id())
+    with change(by, Permission.RELATIONS_ENGINE, on=tenant) as facts:
+        facts.phase = "intent"
         facts.update(step="started", engine=engine)
         if OutsideEngine.objects.exists():
             raise Conflict("a server is in use already; stop that one first")
-        place = server.prepare(current_tenant_id())
+    intent = facts.intent
+    with answered(intent, by, Permission.RELATIONS_ENGINE, on=tenant):
+        place = outside.engine_called(engine).prepare(tenant.pk)
+    with change(by, Permission.RELATIONS_ENGINE, on=tenant) as facts:
+        facts.answers = intent
+        facts.update(step="started", engine=engine)
         OutsideEngine.objects.create(
             engine=engine, mode=OutsideEngine.Mode.SHADOW, store=place.store
         )
@@ -53,18 +59,26 @@ def let_decide(*, by: Actor, questions: int = COMPARED) -> Comparison:
 
 
 def stop(*, by: Actor) -> None:
-    """Ask the server no more, and let it forget this tenant. Raises Denied, Conflict.
+    """Ask the server no more, then let it forget this tenant. Raises Denied, Conflict.
 
     A server that cannot be reached keeps what it has; the entry says so.
     """
-    with change(by, Permission.RELATIONS_ENGINE, on=AsTenant(current_tenant_id())) as facts:
+    tenant = AsTenant(current_tenant_id())
+    with change(by, Permission.RELATIONS_ENGINE, on=tenant) as facts:
         known = _locked()
+        facts.phase = "intent"
         facts.update(step="stopped", engine=known.engine)
+        # First, so that nobody feeds it again meanwhile.
+        OutsideEngine.objects.all().delete()
+    intent, came = facts.intent, {}
+    with answered(intent, by, Permission.RELATIONS_ENGINE, on=tenant):
         try:
-            outside.engine_called(known.engine).clear(Place(current_tenant_id(), known.store))
+            outside.engine_called(known.engine).clear(Place(tenant.pk, known.store))
         except EngineFault as fault:
-            facts["left_there"] = str(fault)
-        known.delete()
+            came["left_there"] = str(fault)
+    with change(by, Permission.RELATIONS_ENGINE, on=tenant) as facts:
+        facts.answers = intent
+        facts.update(step="stopped", engine=known.engine, **came)
 
 
 def _locked() -> OutsideEngine:

@@ -1,5 +1,6 @@
 """SpiceDB (real) and OpenFGA (a stand-in, by its description) beside the database."""
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from authz.graph import Edge
 from authz.models import OutsideEngine, Tuple
 from authz.outside import EngineFault, engine_called
 from authz.permissions import Permission as P
+from evidence.models import StagedEntry
 from tenants.actor import system_actor
 from tenants.models import Project
 from tenants.scope import tenant_scope
@@ -83,7 +85,7 @@ def test_a_server_is_fed_compared_and_lets_in_whom_the_tuples_let_in(in_acme, na
     assert 0 < found.allowed < 500
     assert may_see(in_acme, "bo", task).allowed
     assert not decide(in_acme.people["bo"].actor("page"), P.TASK_RUN, task).allowed
-    assert entries(in_acme)[-2:] == [("relations.engine", "ok")] * 2
+    assert entries(in_acme)[-3:] == [("relations.engine", "ok")] * 3
 
 
 def test_what_changes_is_told_before_the_next_question(in_acme, name, task):
@@ -247,6 +249,24 @@ def test_one_at_a_time_and_only_a_server_that_is_set(in_acme, servers, task):
     assert not OutsideEngine.objects.exists()
     with pytest.raises(Conflict):
         engines.stop(by=BY)
+
+
+def test_what_a_server_is_told_at_the_beginning_and_end_is_said_before_and_after(
+    in_acme, servers, openfga
+):
+    engines.start("openfga", by=BY)
+    servers.RELATIONS_SERVERS = {"openfga": (NOBODYS, SECRET)}
+    with pytest.raises(EngineFault):
+        feeding.compare(1)
+
+    engines.stop(by=BY)
+
+    rows = list(StagedEntry.objects.order_by("id"))[-4:]
+    said = [json.loads(bytes(row.leaf)) for row in rows]
+    assert [one["phase"] for one in said] == ["intent", "result"] * 2
+    assert said[0]["trace"] == said[1]["trace"] != said[2]["trace"] == said[3]["trace"]
+    assert "/stores" in json.loads(bytes(rows[-1].payload))["left_there"]
+    assert not OutsideEngine.objects.exists()
 
 
 def test_a_wrong_secret_is_a_fault_and_no_answer(in_acme, servers, openfga, task):
