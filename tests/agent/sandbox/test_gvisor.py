@@ -95,7 +95,8 @@ def test_what_a_command_leaves_running_does_not_hold_the_sandbox():
 
 
 def test_a_session_answers_line_by_line_and_is_gone_when_closed():
-    with GVISOR.open(Job(("cat",), {})) as session:
+    # It does not end by itself when nothing more can come in.
+    with GVISOR.open(Job(("sh", "-c", "cat; sleep 60"), {})) as session:
         for line in (b"one\n", b"two\n"):
             session.stdin.write(line)
             session.stdin.flush()
