@@ -1,7 +1,6 @@
 """An admin connects single sign-on and the directory, in a browser, wide and narrow."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from django.db import connections
@@ -19,9 +18,7 @@ from tenants.models import (
 )
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
-
-ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ROOT / "build" / "screenshots"
+from tests.browsing import Visitors, chromium
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -78,59 +75,32 @@ def _test_sign_in(company):
 
 
 def test_in_a_browser(told, portal):
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
-    PICTURES.mkdir(parents=True, exist_ok=True)
     address = f"http://{told.host}:{portal}"
-    complaints = []
 
-    def sign_in(browser, name, **context):
-        page = browser.new_context(viewport={"width": 1440, "height": 1000}, **context).new_page()
-        page.on(
-            "console",
-            lambda said: complaints.append(said.text) if said.type in {"error"} else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}/signin/")
-        page.get_by_role("button", name=name).click()
-        page.wait_for_url(f"{address}/")
-        return page
-
-    def picture(page, name):
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 1000})
-            page.screenshot(path=PICTURES / f"identity-{name}-{width}.png", full_page=True)
-            wider = page.evaluate(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            assert wider <= 0, f"{name} scrolls sideways at {width} px"
-        page.set_viewport_size({"width": 1440, "height": 1000})
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        tomas = sign_in(browser, "Tomas")
+    with chromium() as browser:
+        visitors = Visitors(browser, address, "identity")
+        tomas = visitors.sign_in("Tomas")
 
         # Single sign-on: a draft, our values, theirs, the test, on.
         tomas.goto(f"{address}/settings/")
-        picture(tomas, "settings-empty")
+        visitors.picture(tomas, "settings-empty")
         tomas.get_by_role("link", name="Single sign-on").click()
-        picture(tomas, "sign-in")
+        visitors.picture(tomas, "sign-in")
         tomas.get_by_label("Keycloak").check()
         tomas.get_by_role("button", name="Begin a draft").click()
         expect(tomas.get_by_label("Redirect URI", exact=True)).to_have_value(
             f"{address}/signin/oidc/callback/"
         )
         expect(tomas.get_by_role("link", name="Test sign-in")).to_have_count(0)
-        picture(tomas, "draft")
+        visitors.picture(tomas, "draft")
         tomas.get_by_label("Discovery URL").fill("nonsense")
         tomas.get_by_label("Client ID").fill("countersign")
         tomas.get_by_role("button", name="Save").click()
         expect(tomas.get_by_text("Nothing was saved")).to_be_visible()
         expect(tomas.get_by_label("Client ID")).to_have_value("countersign")
-        picture(tomas, "draft-wrong")
+        visitors.picture(tomas, "draft-wrong")
         tomas.get_by_label("Discovery URL").fill(
             "https://login.northwind.example/realms/staff/.well-known/openid-configuration"
         )
@@ -142,76 +112,71 @@ def test_in_a_browser(told, portal):
         with ThreadPoolExecutor(1) as aside:
             aside.submit(_test_sign_in, told).result()
         tomas.reload()
-        picture(tomas, "tested")
+        visitors.picture(tomas, "tested")
         tomas.get_by_role("button", name="Switch it on").click()
         expect(tomas.get_by_text("From now on everybody signs in with Keycloak")).to_be_visible()
-        picture(tomas, "on")
+        visitors.picture(tomas, "on")
         tomas.goto(f"{address}/settings/sign-in/")
-        picture(tomas, "sign-in-on")
+        visitors.picture(tomas, "sign-in-on")
 
         # Directory and groups.
         tomas.goto(f"{address}/settings/directory/")
-        picture(tomas, "directory")
+        visitors.picture(tomas, "directory")
         tomas.get_by_label("Name").fill("Okta")
         tomas.get_by_role("button", name="Make its secrets").click()
         assert tomas.get_by_label("Client secret", exact=True).input_value().startswith("cso_")
-        picture(tomas, "secrets")
+        visitors.picture(tomas, "secrets")
         tomas.goto(f"{address}/settings/groups/")
-        picture(tomas, "groups")
+        visitors.picture(tomas, "groups")
         tomas.get_by_role("link", name="Engineering").click()
         tomas.get_by_label("Auditor").check()
         tomas.get_by_role("button", name="Preview").first.click()
         expect(tomas.get_by_text("2 people change at once")).to_be_visible()
-        picture(tomas, "group-preview")
+        visitors.picture(tomas, "group-preview")
         tomas.get_by_role("button", name="Save").click()
         expect(tomas.get_by_text("People whose roles changed: 2")).to_be_visible()
-        picture(tomas, "group")
+        visitors.picture(tomas, "group")
 
         # People, programs, one's own account.
         tomas.goto(f"{address}/people/")
-        picture(tomas, "people")
+        visitors.picture(tomas, "people")
         tomas.get_by_role("link", name="Change roles of Bo").click()
-        picture(tomas, "roles")
+        visitors.picture(tomas, "roles")
         tomas.goto(f"{address}/people/")
         tomas.get_by_role("button", name="Invitation link for Lin").click()
-        picture(tomas, "invitation")
+        visitors.picture(tomas, "invitation")
         tomas.goto(f"{address}/settings/services/")
         tomas.get_by_label("Name").fill("release-bot")
         tomas.get_by_label("Developer").check()
         tomas.get_by_role("button", name="Add", exact=True).click()
         tomas.get_by_label("Name").fill("nightly")
         tomas.get_by_label("Look at proposals").check()
-        picture(tomas, "service")
+        visitors.picture(tomas, "service")
         tomas.get_by_role("button", name="Make the token").click()
         expect(tomas.get_by_text("shown this once")).to_be_visible()
-        picture(tomas, "token")
+        visitors.picture(tomas, "token")
         tomas.goto(f"{address}/settings/services/")
-        picture(tomas, "services")
+        visitors.picture(tomas, "services")
         tomas.goto(f"{address}/settings/")
-        picture(tomas, "settings")
+        visitors.picture(tomas, "settings")
         tomas.goto(f"{address}/account/")
         tomas.get_by_label("Name").fill("my script")
         tomas.get_by_label("Look at proposals").check()
         tomas.get_by_role("button", name="Make the token").click()
         tomas.get_by_role("link", name="I have copied it").click()
-        picture(tomas, "account")
+        visitors.picture(tomas, "account")
         tomas.goto(f"{address}/people/{told.people['tomas'].pk}/sessions/")
-        picture(tomas, "sessions")
-        browser.close()
+        visitors.picture(tomas, "sessions")
 
     # Chromium notes each page that answers with an error; the one refused form is meant.
-    assert [said for said in complaints if "422" not in said] == []
+    assert [said for said in visitors.complaints if "422" not in said] == []
 
 
 def test_without_scripts_and_by_keyboard_alone(told, portal):
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     address = f"http://{told.host}:{portal}"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         page = browser.new_context(
             viewport={"width": 390, "height": 900}, java_script_enabled=False
         ).new_page()
@@ -243,4 +208,3 @@ def test_without_scripts_and_by_keyboard_alone(told, portal):
         press_until(page.get_by_role("button", name="Make the token"))
         page.keyboard.press("Enter")
         expect(page.get_by_label("Token", exact=True)).to_be_visible()
-        browser.close()

@@ -13,9 +13,9 @@ import pytest
 from deploy.journey import Broken, Session
 from evidence.models import Entry
 from tenants.scope import tenant_scope
+from tests.browsing import Visitors, chromium
 
 ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ROOT / "build" / "screenshots"
 VERIFIER = {**os.environ, "PYTHONPATH": str(ROOT / "evidence" / "verifier")}
 
 pytestmark = pytest.mark.timeout(400)
@@ -144,67 +144,38 @@ def test_over_http(ready, globex, portal, tmp_path):
 
 
 def test_in_a_browser(ready, portal, tmp_path):
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
-    PICTURES.mkdir(parents=True, exist_ok=True)
     address = f"http://{ready.host}:{portal}"
-    complaints = []
 
-    def sign_in(browser, name, width=1440):
-        page = browser.new_context(
-            viewport={"width": width, "height": 1000}, accept_downloads=True
-        ).new_page()
-        page.on(
-            "console",
-            lambda said: complaints.append(said.text) if said.type in {"error"} else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}/signin/")
-        page.get_by_role("button", name=name).click()
-        page.wait_for_url(f"{address}/")
-        return page
-
-    def picture(page, name):
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 1000})
-            page.screenshot(path=PICTURES / f"{name}-{width}.png")
-            wider = page.evaluate(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            assert wider <= 0, f"{name} scrolls sideways at {width} px"
-        page.set_viewport_size({"width": 1440, "height": 1000})
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        ada = sign_in(browser, "Ada")
-        picture(ada, "home")
+    with chromium() as browser:
+        visitors = Visitors(browser, address, "main-job")
+        ada = visitors.sign_in("Ada")
+        visitors.picture(ada, "home")
         ada.goto(f"{address}/recommendations/new/")
         ada.get_by_text("GitHub-first enterprise portal").first.click()
         expect(ada.get_by_label("Title")).to_have_value("GitHub-first enterprise portal")
-        picture(ada, "form")
+        visitors.picture(ada, "form")
         ada.get_by_role("button", name="Ask for the recommendation").click()
         ada.wait_for_url("**/recommendations/*-*/")
-        picture(ada, "running")
+        visitors.picture(ada, "running")
         ada.get_by_role("link", name="Read the proposal").click(timeout=90_000)
         ada.wait_for_url("**/proposals/*/")
         expect(ada.get_by_role("button", name="Countersign")).to_have_count(0)
-        picture(ada, "proposal-requester")
+        visitors.picture(ada, "proposal-requester")
 
-        lin = sign_in(browser, "Lin")
+        lin = visitors.sign_in("Lin")
         lin.goto(ada.url)
         for tab in ("options", "files", "diff", "checks", "evidence"):
             lin.goto(f"{ada.url}?tab={tab}")
             lin.wait_for_load_state("networkidle")
-            picture(lin, f"proposal-{tab}")
+            visitors.picture(lin, f"proposal-{tab}")
         lin.get_by_label("Comment").fill("Read it all.")
         lin.get_by_role("button", name="Countersign").click()
         expect(lin.get_by_text("Countersigned by")).to_be_visible()
-        picture(lin, "proposal-countersigned")
+        visitors.picture(lin, "proposal-countersigned")
 
-        iris = sign_in(browser, "Iris")
+        iris = visitors.sign_in("Iris")
         iris.goto(f"{ada.url}?tab=evidence")
         iris.get_by_role("button", name="Build evidence pack").click()
         iris.wait_for_url("**/packs/*/")
@@ -212,17 +183,16 @@ def test_in_a_browser(ready, portal, tmp_path):
             iris.get_by_role("link", name="Download").click(timeout=90_000)
         archive = tmp_path / "pack.zip"
         download.value.save_as(archive)
-        picture(iris, "pack")
+        visitors.picture(iris, "pack")
         iris.goto(f"{address}/audit/")
-        picture(iris, "audit")
+        visitors.picture(iris, "audit")
 
-        tomas = sign_in(browser, "Tomas")
+        tomas = visitors.sign_in("Tomas")
         tomas.goto(f"{address}/people/")
-        picture(tomas, "people")
-        browser.close()
+        visitors.picture(tomas, "people")
 
     key = tmp_path / "key"
     key.write_text(_session(ready, portal, "Iris").read("/log/key")["vkey"])
     exit_code, said = _verify(archive, key)
     assert exit_code == 0, said
-    assert complaints == []
+    assert visitors.complaints == []

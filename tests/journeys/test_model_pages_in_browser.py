@@ -1,15 +1,12 @@
 """Language models in a browser, wide and narrow: set up, tried, read a brief, paid for."""
 
-from pathlib import Path
-
 import pytest
 
 from tenants.scope import tenant_scope
 from tests.agent.gateway.model_servers import KEY, model_server
+from tests.browsing import Visitors, chromium
 from tests.portal.standing import repository_in
 
-ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ROOT / "build" / "screenshots"
 BRIEF = "We are five people. We must not use MongoDB."
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
@@ -26,37 +23,17 @@ def _until(page, words):
 
 
 def test_in_a_browser(acme, portal):
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
-    PICTURES.mkdir(parents=True, exist_ok=True)
     address = f"http://{acme.host}:{portal}"
-    complaints = []
     with tenant_scope(acme.scope):
         repository_in(acme.project)
 
-    def picture(page, name):
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 1000})
-            page.screenshot(path=PICTURES / f"models-{name}-{width}.png", full_page=True)
-            wider = page.evaluate(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            assert wider <= 0, f"{name} scrolls sideways at {width} px"
-        page.set_viewport_size({"width": 1440, "height": 1000})
-
-    with sync_playwright() as playwright, model_server() as server:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}/signin/")
-        page.get_by_role("button", name="Tomas").click()
-        page.wait_for_url(f"{address}/")
+    with chromium() as browser, model_server() as server:
+        visitors = Visitors(browser, address, "models")
+        page = visitors.sign_in("Tomas")
         page.goto(f"{address}/settings/models/")
-        picture(page, "empty")
+        visitors.picture(page, "empty")
         page.get_by_label("Name", exact=False).first.fill("House")
         page.get_by_label("It speaks like").select_option("compatible")
         page.get_by_label("Address").fill("http://inside")
@@ -66,7 +43,7 @@ def test_in_a_browser(acme, portal):
         page.get_by_label("On: the agent may ask it").check()
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.get_by_text("must be an address that begins with https")).to_be_visible()
-        picture(page, "wrong-address")
+        visitors.picture(page, "wrong-address")
         page.get_by_label("Address").fill(server.address)
         page.get_by_label("Key").fill(KEY)
         page.get_by_role("button", name="Add", exact=True).click()
@@ -79,11 +56,11 @@ def test_in_a_browser(acme, portal):
         page.get_by_role("button", name="Test").click()
         expect(page.get_by_text("The models are being asked")).to_be_visible()
         _until(page, "little answered as asked")
-        picture(page, "provider")
+        visitors.picture(page, "provider")
         page.goto(f"{address}/settings/models/")
         page.get_by_role("button", name="Save the rules").click()
         expect(page.get_by_text("The rules are changed")).to_be_visible()
-        picture(page, "list")
+        visitors.picture(page, "list")
 
         server.says(
             {"readings": [{"field": "must_nots", "value": "MongoDB", "words": "not use MongoDB"}]}
@@ -93,11 +70,10 @@ def test_in_a_browser(acme, portal):
         page.get_by_role("button", name="Have a language model read it").click()
         expect(page.get_by_text("A language model reads your brief").first).to_be_visible()
         _until(page, "because of “not use MongoDB”")
-        picture(page, "brief")
+        visitors.picture(page, "brief")
         page.goto(f"{address}/spend/")
         expect(page.get_by_role("img", name="US dollars a day")).to_be_visible()
-        picture(page, "spend")
-        browser.close()
+        visitors.picture(page, "spend")
 
     # Chromium notes each page that answers with an error; the one refusal is meant.
-    assert [said for said in complaints if "422" not in said] == []
+    assert [said for said in visitors.complaints if "422" not in said] == []

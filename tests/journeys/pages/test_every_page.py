@@ -15,6 +15,7 @@ from django.conf import settings
 from tests.attack.doors import PARAMETER, addresses
 from tests.attack.recipes import PARAMETERS, RECIPES
 from tests.attack.two_companies import stocked
+from tests.browsing import chromium
 
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE.parents[2] / "build" / "screenshots" / "every-page"
@@ -70,8 +71,6 @@ def _wrong(page, address, rules):
 
 
 def test_every_page_is_accessible_and_fits(acme, portal):
-    from playwright.sync_api import sync_playwright
-
     PICTURES.mkdir(parents=True, exist_ok=True)
     rules = (HERE / "node_modules" / "axe-core" / "axe.min.js").read_text()
     base = f"http://{acme.host}:{portal}"
@@ -80,11 +79,7 @@ def test_every_page_is_accessible_and_fits(acme, portal):
     def complain(error):
         wrong.append(str(error))
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         pages = {}
         for address, person in _pages(acme.ids):
             if person not in pages:
@@ -102,7 +97,6 @@ def test_every_page_is_accessible_and_fits(acme, portal):
             page.wait_for_load_state("networkidle")
             wrong += _wrong(page, address, rules)
             looked_at += 1
-        browser.close()
     assert looked_at > 40
     assert not wrong, "\n".join(wrong)
 

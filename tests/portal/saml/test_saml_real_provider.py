@@ -20,6 +20,7 @@ from authz.metadata import read_metadata
 from tenants.models import IdentityProvider, Session
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
+from tests.browsing import chromium
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -238,8 +239,6 @@ def portal(tmp_path):
 
 def test_in_a_browser_with_and_without_javascript(acme, samlp, portal):
     """Where cookies are kept back as browsers do: the provider is another site."""
-    from playwright.sync_api import sync_playwright
-
     base = f"http://{acme.host}:{portal}"
     connected = Connected(acme, samlp, base)
     with tenant_scope(acme.scope):
@@ -251,11 +250,7 @@ def test_in_a_browser_with_and_without_javascript(acme, samlp, portal):
         if said.location["url"].startswith(base):
             complaints.append(said.text)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         for scripts in (True, False):
             page = browser.new_context(java_script_enabled=scripts).new_page()
             page.on("console", complain)
@@ -272,7 +267,6 @@ def test_in_a_browser_with_and_without_javascript(acme, samlp, portal):
             page.wait_for_url(f"{base}/people/")
             assert page.get_by_text("Ada", exact=True).first.is_visible()
             page.context.close()
-        browser.close()
 
     # Once from the provider's page, once from ours.
     assert posts == [f"{base}/signin/saml/{connected.provider.pk}/acs/"] * 4
