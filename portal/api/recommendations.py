@@ -1,7 +1,6 @@
 """Recommendation tasks: asking for one, following it, stopping it."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +10,7 @@ from ninja import Query, Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from agent import lifecycle
-from agent.loop import Phase
-from agent.models import Action, Plan, Repository, Task
+from agent.models import Action, Plan, Task
 from agent.places import catalogue, shared_catalogue
 from agent.recommender import BadConstraints, Constraints
 from agent.recommender.constraints import (
@@ -24,9 +22,10 @@ from agent.recommender.constraints import (
 from authz.decisions import visible
 from authz.errors import BadRequest
 from authz.permissions import Permission
-from portal.api.fields import Named, one_of
+from portal.api.fields import one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE, Problem
+from portal.api.task_facts import PlanFacts, StepFacts, TaskFacts, repository_for
 from portal.http import PortalRequest
 
 router = Router(tags=["Recommendations"])
@@ -75,55 +74,8 @@ class RecommendationIn(Wanted):
     repository: UUID = Field(description="Repository that the result is proposed to.")
 
 
-class RecommendationOut(Schema):
+class RecommendationOut(TaskFacts):
     """A recommendation task. Adding a field is safe; removing one is not."""
-
-    id: UUID
-    short: str = Field(description="How people refer to it.", examples=["T-1a2b3c4d"])
-    title: str = Field(alias="goal")
-    state: str = one_of(Task.State.values)
-    phase: str = one_of(Phase)
-    reason: str = Field(description="Why it ended as it did; empty while it runs.")
-    repository: Named
-    requester: Named = Field(alias="owner")
-    branch: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    proposal_id: UUID | None = Field(description="The pull request that it led to.")
-
-    @staticmethod
-    def resolve_proposal_id(task: Task) -> UUID | None:
-        proposal = getattr(task, "proposal", None)
-        return proposal.pk if proposal else None
-
-
-class ActionOut(Schema):
-    """One tool call with what came back."""
-
-    number: int
-    tool: str
-    status: str = one_of(Action.Status.values)
-    observation: str
-    outputs: dict[str, str] = Field(description="Name to SHA-256 of what it left behind.")
-    duration_ms: int
-    started_at: datetime
-
-
-class PlannedStepOut(Schema):
-    """A tool call that the plan foresees."""
-
-    tool: str
-    why: str
-
-
-class PlanOut(Schema):
-    """What the agent set out to do."""
-
-    steps: list[PlannedStepOut]
-    approvals: list[str] = Field(description="What people must do before the result counts.")
-    risk_score: float = Field(description="0 (none) to 1.")
-    digest: str
 
 
 class RecommendationDetail(RecommendationOut):
@@ -131,8 +83,8 @@ class RecommendationDetail(RecommendationOut):
 
     constraints: dict[str, Any]
     budgets: dict[str, Any] = Field(description="wall_s: seconds from start to result.")
-    plan: PlanOut | None
-    actions: list[ActionOut]
+    plan: PlanFacts | None
+    actions: list[StepFacts]
 
     @staticmethod
     def resolve_plan(task: Task) -> Plan | None:
@@ -152,10 +104,7 @@ def list_recommendations(request: PortalRequest, paging: Query[Paging]) -> dict[
 @router.post("", response={201: RecommendationDetail, **CHANGE}, by_alias=False)
 def file_recommendation(request: PortalRequest, wanted: RecommendationIn) -> Status[Task]:
     """Ask for a stack recommendation. The agent starts as soon as a worker is free."""
-    repositories = Repository.objects.all()
-    repository = get_object_or_404(
-        visible(request.actor, Permission.REPOSITORY_VIEW, repositories), pk=wanted.repository
-    )
+    repository = repository_for(request, wanted.repository)
     fields = wanted.dict(exclude={"repository"})
     try:
         Constraints.parse(fields, catalogue=catalogue())

@@ -13,13 +13,13 @@ from pydantic import ConfigDict, Field
 from agent import lifecycle
 from agent.bugs import FRAMEWORKS, HOWS
 from agent.changes import REFACTORINGS
-from agent.loop import Phase
-from agent.models import Action, ChangeReport, Fix, Message, Plan, Repository, Task
+from agent.models import Action, ChangeReport, Fix, Message, Plan, Task
 from authz.decisions import visible
 from authz.permissions import Permission
 from portal.api.fields import Named, Text, one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
+from portal.api.task_facts import PlanFacts, StepFacts, TaskFacts, repository_for
 from portal.http import PortalRequest
 
 router = Router(tags=["Tasks"])
@@ -83,63 +83,27 @@ class RefactoringIn(Schema):
     budgets: Budgets | None = None
 
 
-class TaskOut(Schema):
+class TaskOut(TaskFacts):
     """A task. Adding a field is safe; removing one is not."""
 
-    id: UUID
-    short: str = Field(description="How people refer to it.", examples=["T-1a2b3c4d"])
     kind: str = one_of(Task.Kind.values)
-    title: str = Field(alias="goal")
-    state: str = one_of(Task.State.values)
-    phase: str = one_of(Phase)
-    reason: str = Field(description="Why it ended as it did; empty while it runs.")
-    repository: Named
-    requester: Named = Field(alias="owner")
-    branch: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    proposal_id: UUID | None = Field(description="The pull request that it led to.")
-
-    @staticmethod
-    def resolve_proposal_id(task: Task) -> UUID | None:
-        proposal = getattr(task, "proposal", None)
-        return proposal.pk if proposal else None
 
 
-class TaskStep(Schema):
-    """One tool call with what came back."""
+class TaskStep(StepFacts):
+    """One tool call with all that was given to it and came back."""
 
-    number: int
-    tool: str
-    status: str = one_of(Action.Status.values)
     params: dict[str, Any]
-    observation: str
     result: dict[str, Any] = Field(description="As the tool's contract describes it.")
-    outputs: dict[str, str] = Field(description="Name to SHA-256 of what it left behind.")
     reserved: dict[str, Any] = Field(description="What was set aside before it began.")
-    duration_ms: int
     cost_tokens: int
     cost_usd: float = Field(description="US dollars.")
-    started_at: datetime
 
 
-class TaskPlanStep(Schema):
-    """A tool call that the plan foresees."""
-
-    tool: str
-    why: str
-
-
-class TaskPlan(Schema):
+class TaskPlan(PlanFacts):
     """What the agent set out to do, and whether a person has to let it."""
 
-    steps: list[TaskPlanStep]
     tools: list[str]
-    approvals: list[str]
-    risk_score: float = Field(description="0 (none) to 1.")
     compliance_targets: list[str]
-    digest: str = Field(description="What an approval has to name.")
     waits_because: str = Field(description="Empty: it waits for nobody.")
     approved_by: str
 
@@ -230,7 +194,7 @@ def _filed(
 ) -> Status[Task]:
     task = file(
         wanted.dict(exclude={"repository", "budgets"}),
-        repository=_repository(request, wanted.repository),
+        repository=repository_for(request, wanted.repository),
         owner=request.user,
         by=request.actor,
         budgets=_limits(wanted.budgets),
@@ -316,12 +280,6 @@ def undo_task(request: PortalRequest, task_id: UUID) -> Status[Task]:
     """Take a finished task back: its pull request is closed, its branch deleted."""
     lifecycle.undo(_found(request, task_id), by=request.actor)
     return Status(202, _found(request, task_id))
-
-
-def _repository(request: PortalRequest, repository_id: UUID) -> Repository:
-    rows = visible(request.actor, Permission.REPOSITORY_VIEW, Repository.objects.all())
-    found: Repository = get_object_or_404(rows, pk=repository_id)
-    return found
 
 
 def _limits(budgets: Budgets | None) -> dict[str, Any]:
