@@ -13,20 +13,22 @@ from agent.repair.localise import knowledge
 from agent.repair.operators import Candidate
 from agent.repair.proof import Proof, ProofFailed, Prover
 from agent.repair.ranking import Ranked, confidence, ranked
-from agent.repair.search import TIERS, Found, Search
-from agent.repair.session import Session, SessionLost
+from agent.repair.search import Found, Search
+from agent.repair.session import Limit, Session, SessionLost
 from agent.repair.suggestions import Case, Suggest, acceptable
 from agent.repair.unit import Knowledge
 from agent.sandbox.job import Engine, Environment
 
-BASELINE_LIMIT = 1.0  # seconds of processor for one test on the code as it is
-TRACED_LIMIT = 3.0  # the same while it is traced
+BASELINE_LIMIT = Limit(3_000_000, 5.0)  # of one test on the code as it is
+TRACED_LIMIT = Limit(3_000_000, 10.0)  # the same while it is traced
 LOOPING = 3  # tests that never end which are traced, for a shorter time
-LOOPING_LIMIT = 0.2
+LOOPING_LIMIT = Limit(5_000, 1.0)
+LEAST_LIMIT = Limit(200_000, 2.0)  # of one test of a candidate
+LEAST_PROVING = Limit(1_000_000, 10.0)  # of one test in a clean run
 PROBED = 40  # tests that are traced, half of them passing
-QUICK_MS = 20.0  # a passing test this quick is tried on every candidate
+QUICK = Limit(20_000, 0.1)  # a passing test this quick is tried on every candidate
 QUICK_TESTS = 60
-COMPARING_LIMIT = 0.05  # seconds of processor for one made input
+COMPARING_LIMIT = Limit(50_000, 1.0)  # of one made input
 COMPARED = 24  # patches whose behaviour is compared
 SHOWN = 10  # patches handed back
 PROVEN = 3  # patches for which clean runs are made until one holds
@@ -238,22 +240,25 @@ class _Repairing:
                 return self._ended(Ended.NOTHING_RED, "no test that should be repaired fails")
             passing = [t for t in tests if baseline.get(t, {}).get("ok")]
             took = {t: float(got["ms"]) / 1000 for t, got in baseline.items()}
+            steps = {t: int(got["steps"]) for t, got in baseline.items()}
             ends = [t for t in tests if self._red.get(t) != "timeout" and t in took]
-            slowest = max((took[t] for t in ends if t in self._red or t in passing), default=0.0)
+            longest = LEAST_LIMIT
+            for test in ends:
+                if test in self._red or test in passing:
+                    taken = Limit(steps[test], took[test])
+                    longest = longest.at_least(taken.times(10))
             known = self._localise(session, passing)
             suspects = self._suspects(known.suspicion)
             if not suspects:
                 return self._ended(Ended.NOT_FOUND, "the failing tests run no line of the sources")
             reserve = min(0.35 * self._seconds, 5 * start + 2)
-            limit = max(0.1, 10 * slowest)
             quick = sorted(
-                (t for t in passing if float(baseline[t]["ms"]) < QUICK_MS),
-                key=lambda t: float(baseline[t]["ms"]),
+                (t for t in passing if steps[t] < QUICK.steps and took[t] < QUICK.seconds),
+                key=lambda t: steps[t],
             )[:QUICK_TESTS]
             ended = [t for t in self._red if self._red[t] != "timeout"]
-            quick, together = session.steady(quick, ended, limit)
-            candidate_limit = max(TIERS[0], 3 * together)
-            order = sorted(self._red, key=lambda t: (self._red[t] == "timeout", baseline[t]["ms"]))
+            quick, together = session.steady(quick, ended, longest)
+            order = sorted(self._red, key=lambda t: (self._red[t] == "timeout", steps[t]))
             search = Search(
                 session,
                 self._sources,
@@ -262,8 +267,8 @@ class _Repairing:
                 all_tests=[t for t in tests if t in self._red or t in passing],
                 quick=quick,
                 endless=[t for t in order if self._red[t] == "timeout"],
-                test_limit=limit,
-                candidate_limit=candidate_limit,
+                test_limit=longest,
+                candidate_limit=together.times(3),
                 until=self._began
                 + (self._seconds - reserve) * (OFFLINE_SHARE if self._suggest else 1.0),
                 on_progress=lambda tried, found: self._say(
@@ -285,8 +290,8 @@ class _Repairing:
             self._say("rank", f"comparing {len(found.passing)} changes that pass",
                       found.tried, len(found.passing))  # fmt: skip
             order_of, inputs = self._ranked(session, found)
-        order_of += ranked(beside, {}, [0.0] * len(beside), first_cluster=len(order_of))
-        return self._proven(order_of, inputs, found, suspects, limit)
+        order_of += ranked(beside, {}, [0] * len(beside), first_cluster=len(order_of))
+        return self._proven(order_of, inputs, found, suspects, longest)
 
     def _ask(
         self,
@@ -327,7 +332,7 @@ class _Repairing:
     def _ranked(self, session: Session, found: Found) -> tuple[list[Ranked], list[str]]:
         kept = sorted(found.passing, key=lambda one: (one[0].cost, one[0].edits))[:COMPARED]
         answers, inputs = session.behave([c for c, _ in kept], COMPARING_LIMIT)
-        return ranked([c for c, _ in kept], answers, [ms for _, ms in kept]), inputs
+        return ranked([c for c, _ in kept], answers, [taken.steps for _, taken in kept]), inputs
 
     def _proven(
         self,
@@ -335,12 +340,14 @@ class _Repairing:
         inputs: list[str],
         found: Found,
         suspects: tuple[Suspect, ...],
-        limit: float,
+        limit: Limit,
     ) -> Repair:
+        limit = LEAST_PROVING.at_least(limit.times(5))
+        for _, taken in found.passing:
+            limit = limit.at_least(taken.times(2))
         prover = Prover(
             self._engine, self._sources, list(self._red), environment=self._environment,
-            limit=max(0.8, 5 * limit, *(1.5 * ms / 1000 for _, ms in found.passing)),
-            wall=self._wall,
+            limit=limit, wall=self._wall,
         )  # fmt: skip
         figures = {**_figures(found), "suspects": suspects, "inputs": len(inputs)}
         # One of each behaviour first, then the others.

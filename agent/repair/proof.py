@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.repair.session import PROGRAM, VARIABLES, WORKER
+from agent.repair.session import PROGRAM, VARIABLES, Limit, program
 from agent.sandbox.job import Ended, Engine, Environment, Job, Limits, Outcome
 
 RED_RUNS = 3
@@ -111,19 +111,19 @@ def clean_runs(
     orders: Sequence[Order],
     *,
     environment: Environment | None,
-    limit: float,
+    limit: Limit,
     wall: float,
 ) -> list[Run]:
     """Run tests in one new sandbox, each run in a process of its own on a tree laid anew.
 
-    limit: seconds of processor for each test. wall: seconds for everything. Raises ProofFailed
+    limit: for each test. wall: seconds for everything. Raises ProofFailed
     when the sandbox does not end by itself or a run leaves no result.
     """
     runs = [
         {
             "name": order.name,
             "tests": list(order.tests),
-            "limit": limit,
+            "limit": limit.sent,
             "files": {p: base64.b64encode(text).decode() for p, text in order.files.items()},
         }
         for order in orders
@@ -133,7 +133,7 @@ def clean_runs(
         Job(
             command=command,
             files=tree,
-            inputs={"worker.py": WORKER.read_bytes(), "runs.json": json.dumps(runs).encode()},
+            inputs={**program(), "runs.json": json.dumps(runs).encode()},
             environment=environment,
             variables=VARIABLES,
             limits=Limits(wall_s=wall),
@@ -196,7 +196,7 @@ class Prover:
         red: Sequence[str],
         *,
         environment: Environment | None,
-        limit: float,
+        limit: Limit,
         wall: float,
     ) -> None:
         self._engine = engine

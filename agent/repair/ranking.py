@@ -11,7 +11,7 @@ from agent.repair.operators import Candidate
 PENALTIES = {"d": 0.5, "c": 0.7, "k": 0.9, "i": 0.1, "u": 1.0}
 NEW_TYPE = 0.9  # answers with a type that no answer of the base had, on made inputs
 FAILS_MORE = 1.6  # times the share of made inputs on which it raises and others do not
-SLOWER = 0.5  # for each doubling of the time over the median of all, from the second on
+SLOWER = 0.5  # for each doubling of the steps over the median of all, from the second on
 VOTES = 0.25  # for each doubling of the number of lines at which a change behaves the same
 
 
@@ -29,19 +29,19 @@ class Ranked:
 def ranked(
     candidates: Sequence[Candidate],
     answers: Mapping[int, Sequence[Sequence[str]]],
-    times: Sequence[float],
+    steps: Sequence[int],
     *,
     first_cluster: int = 0,
 ) -> list[Ranked]:
     """Best first; patches that answer the same on all made inputs are of one cluster.
 
-    answers: by index of the candidate, and -1 for the code as it is. times: milliseconds that the
-    tests took, for each candidate. first_cluster: number of the first, when others come before.
+    answers: by index of the candidate, and -1 for the code as it is. steps: calls and jumps that
+    the tests took, for each candidate. first_cluster: number of the first, when others come before.
     """
     kinds = {n: tuple(a[0] for a in answers.get(n, ())) for n in range(-1, len(candidates))}
     base_types = {kind.partition(":")[0] for kind in kinds[-1] if ":" in kind}
     least = min((_failing(kinds[n]) for n in range(len(candidates))), default=0)
-    middle = sorted(times)[len(times) // 2] if times else 0.0
+    middle = sorted(steps)[len(steps) // 2] if steps else 0
     # Changes of one line that do the same are one opinion.
     lines: dict[tuple[str, ...], set[int]] = {}
     for n, candidate in enumerate(candidates):
@@ -54,8 +54,8 @@ def ranked(
         if kinds[n] and base_types:
             score += NEW_TYPE * min(1.0, 4 * strange / len(kinds[n]))
             score += FAILS_MORE * (_failing(kinds[n]) - least) / len(kinds[n])
-        if middle > 0.05 and times[n] > 2 * middle:
-            score += SLOWER * min(4.0, math.log2(times[n] / middle) - 1)
+        if steps[n] > 2 * middle > 0:
+            score += SLOWER * min(4.0, math.log2(steps[n] / middle) - 1)
         score -= VOTES * math.log2(len(lines[kinds[n]])) if kinds[n] else 0.0
         scored.append((score, n))
     scored.sort(key=lambda one: (one[0], candidates[one[1]].edits))

@@ -9,11 +9,21 @@ from time import monotonic
 
 from agent.repair.edits import Edit, apply, changed_lines, unified
 from agent.repair.operators import OPERATORS, SUSPICION, Candidate, candidates
-from agent.repair.session import Attempt, Session
+from agent.repair.session import Attempt, Limit, Session
 from agent.repair.unit import Knowledge, Unit, units
 
 BATCHES = (16, 128)  # fewest and most candidates tried in one fork
-TIERS = (0.02, 0.2, 2.0, 30.0)  # seconds of processor for the tests of one candidate
+BATCH_STEPS = 3_000_000  # that those of one batch may take together
+# For the tests of one candidate.
+TIERS = (
+    Limit(20_000, 0.25),
+    Limit(200_000, 1.0),
+    Limit(2_000_000, 6.0),
+    Limit(30_000_000, 60.0),
+)
+AFTERWARDS = (
+    1_500  # candidates that are tried after the first that passes, and as many as before it
+)
 CHANGED_LINES = 300  # more is not a repair but a rewrite
 ENOUGH = 60  # patches that pass everything
 MARGIN = 1.7  # how much dearer than the best patch others may be to be looked at
@@ -24,13 +34,14 @@ CHEAPEST = min(operator.prior for operator in OPERATORS) - 1.0
 
 @dataclass
 class Found:
-    """What a search gave. seconds to the first and in all are of the search alone."""
+    """What a search gave: what passes, with what it took. Seconds are of the search alone."""
 
-    passing: list[tuple[Candidate, float]] = field(default_factory=list)
+    passing: list[tuple[Candidate, Limit]] = field(default_factory=list)
     tried: int = 0
     timed_out: int = 0
     seconds: float = 0.0
     first_after: float | None = None
+    tried_at_first: int = 0
     exhausted: bool = False
 
 
@@ -83,16 +94,17 @@ class Search:
         all_tests: Sequence[str],
         quick: Sequence[str],
         endless: Sequence[str],
-        test_limit: float,
-        candidate_limit: float,
+        test_limit: Limit,
+        candidate_limit: Limit,
         until: float,
         on_progress: Callable[[int, int], None],
     ) -> None:
         """quick: tests that pass and take little, tried after the red ones. endless: red tests that
         were stopped.
 
-        test_limit, candidate_limit: seconds of processor for one test, and for the red and quick
-        tests of one candidate. until: monotonic.
+        test_limit, candidate_limit: for one test, and for the red and quick tests of one candidate.
+        until: monotonic. What is found does not depend on how busy the machine is, unless the
+        time is up.
         """
         self._session = session
         self._sources = sources
@@ -108,6 +120,7 @@ class Search:
         self._found = Found()
         self._partial: list[tuple[tuple[int, int], Candidate]] = []
         self._late: list[tuple[int, int, float, int, Candidate]] = []
+        self._held: tuple[Candidate, int] | None = None  # did not fit into the batch before
         self._seen: set[tuple[Edit, ...]] = set()
         self._simple: list[Candidate] = []
         self._stop_cost = float("inf")
@@ -118,14 +131,14 @@ class Search:
         waiting: list[list[tuple[Candidate, int]]] = []
         stream = self._stream()
         ended = False
-        size = 2 * BATCHES[0]
-        heard = began
+        size = BATCHES[0]
         while True:
-            while len(waiting) < 2 and not ended and not self._over(began):
-                batch = list(itertools.islice(stream, size))
+            while len(waiting) < 2 and not ended and not self._over():
+                batch = self._batch(stream, size)
                 if not batch:
                     ended = not waiting
                     break
+                size = min(BATCHES[1], size * 2)
                 numbered = [(n, c, self._limit(tier)) for n, (c, tier) in enumerate(batch)]
                 self._session.ask_to_try(numbered, self._tests)
                 waiting.append(batch)
@@ -149,11 +162,7 @@ class Search:
                 ]
             for candidate, attempt in passed:
                 self._confirm(candidate, attempt, began)
-            now = monotonic()
-            self._found.seconds = now - began
-            # Where most run out of time, whoever waits for the first answer waits for few.
-            size = min(BATCHES[1], size * 2) if now - heard < 1 else max(BATCHES[0], size // 2)
-            heard = now
+            self._found.seconds = monotonic() - began
             self._on_progress(self._found.tried, len(self._found.passing))
         self._found.exhausted = ended
         return self._found
@@ -181,16 +190,32 @@ class Search:
         self._found.seconds += monotonic() - began
         return unswapped
 
-    def _over(self, began: float) -> bool:
-        now = monotonic()
-        if now >= self._until or len(self._found.passing) >= ENOUGH:
-            return True
-        if self._found.first_after is None:
-            return False
-        return now - began > 2 * self._found.first_after + 4
+    def _batch(
+        self, stream: Iterator[tuple[Candidate, int]], most: int
+    ) -> list[tuple[Candidate, int]]:
+        """The next candidates with their tiers; fewer where each may take long."""
+        batch: list[tuple[Candidate, int]] = []
+        steps = 0
+        while len(batch) < most:
+            one = self._held or next(stream, None)
+            if one is None:
+                break
+            steps += self._limit(one[1]).steps
+            if batch and steps > BATCH_STEPS:
+                self._held = one
+                break
+            self._held = None
+            batch.append(one)
+        return batch
 
-    def _limit(self, tier: int) -> float:
-        return max(TIERS[tier], (1 + 3 * tier) * self._candidate_limit)
+    def _over(self) -> bool:
+        found = self._found
+        if monotonic() >= self._until or len(found.passing) >= ENOUGH:
+            return True
+        return bool(found.passing) and found.tried > 2 * found.tried_at_first + AFTERWARDS
+
+    def _limit(self, tier: int) -> Limit:
+        return TIERS[tier].at_least(self._candidate_limit.times(1 + 3 * tier))
 
     def _stream(self) -> Iterator[tuple[Candidate, int]]:
         """Candidates with the tier of their limit: single changes, then late ones and pairs."""
@@ -272,13 +297,15 @@ class Search:
             return
         if not _parses(changed, candidate):
             return
-        limit = max(self._test_limit, attempt.ms / 500)
+        taken = Limit(attempt.steps, attempt.ms / 1000)
+        limit = self._test_limit.at_least(taken.times(2))
         outcomes = self._session.confirm(candidate, self._all, limit)
         if any(not outcomes.get(test, {}).get("ok") for test in self._all):
             return
         if self._found.first_after is None:
             self._found.first_after = monotonic() - began
-        self._found.passing.append((candidate, attempt.ms))
+            self._found.tried_at_first = self._found.tried
+        self._found.passing.append((candidate, taken))
         self._stop_cost = min(self._stop_cost, candidate.cost + MARGIN)
 
 

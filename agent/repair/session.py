@@ -11,10 +11,40 @@ from typing import Any, Self
 from agent.repair.operators import Candidate
 from agent.sandbox.job import Engine, Environment, Job, Limits
 
-WORKER = Path(__file__).with_name("worker.py")
-PROGRAM = "/job/worker.py"
+_INSIDE = "countersign_inside"  # no name that a workspace has
+PROGRAM = "/job"
 # Sets have the same order in every run.
 VARIABLES = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def program() -> dict[str, bytes]:
+    """The program that runs inside, as files below /job."""
+    own = Path(__file__).with_name("inside")
+    start = f"from {_INSIDE}.main import main\n\nraise SystemExit(main())\n"
+    files = {f"{_INSIDE}/{one.name}": one.read_bytes() for one in sorted(own.glob("*.py"))}
+    return {"__main__.py": start.encode(), **files}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What may run how long, whichever ends first: steps are calls and jumps, seconds of processor.
+
+    Steps are the same on every machine; seconds are for work that makes none.
+    """
+
+    steps: int
+    seconds: float
+
+    def times(self, factor: float) -> "Limit":
+        return Limit(int(self.steps * factor), self.seconds * factor)
+
+    def at_least(self, other: "Limit") -> "Limit":
+        """The larger of both, each part on its own."""
+        return Limit(max(self.steps, other.steps), max(self.seconds, other.seconds))
+
+    @property
+    def sent(self) -> list[float]:
+        return [self.steps, self.seconds]
 
 
 class SessionLost(Exception):
@@ -27,6 +57,7 @@ class Attempt:
 
     status: passed, failed, timeout, syntax, unswappable, died. passed: tests passed before the
     first that failed, in the order asked for. line: of the failed assertion. ms: milliseconds.
+    steps: calls and jumps.
     """
 
     id: int
@@ -37,6 +68,7 @@ class Attempt:
     test: str
     said: str
     ms: float
+    steps: int
 
 
 class Session:
@@ -49,7 +81,7 @@ class Session:
         job = Job(
             command=("python", PROGRAM, "serve"),
             files=sources,
-            inputs={"worker.py": WORKER.read_bytes()},
+            inputs=program(),
             environment=environment,
             variables=VARIABLES,
             limits=Limits(wall_s=seconds, output_bytes=32_000_000),
@@ -90,38 +122,40 @@ class Session:
             if told.get("done"):
                 return
 
-    def baseline(self, tests: Sequence[str], limit: float) -> dict[str, dict[str, Any]]:
+    def baseline(self, tests: Sequence[str], limit: Limit) -> dict[str, dict[str, Any]]:
         """Every test on the code as it is: ok, kind of error, what was said, milliseconds."""
-        self.ask({"do": "baseline", "tests": list(tests), "limit": limit})
+        self.ask({"do": "baseline", "tests": list(tests), "limit": limit.sent})
         return {str(told["test"]): told for told in self.answers() if "test" in told}
 
     def probe(
-        self, tests: Sequence[str], files: Sequence[str], limit: float
+        self, tests: Sequence[str], files: Sequence[str], limit: Limit
     ) -> list[dict[str, Any]]:
-        self.ask({"do": "probe", "tests": list(tests), "files": list(files), "limit": limit})
+        self.ask({"do": "probe", "tests": list(tests), "files": list(files), "limit": limit.sent})
         return [told for told in self.answers() if "part" in told]
 
     def steady(
-        self, tests: Sequence[str], red: Sequence[str], limit: float
-    ) -> tuple[list[str], float]:
+        self, tests: Sequence[str], red: Sequence[str], limit: Limit
+    ) -> tuple[list[str], Limit]:
         """Those of the tests that pass again and again, whatever ran before them.
 
-        With the seconds of processor that they and the red tests take together.
+        With what they and the red tests take together.
         """
-        self.ask({"do": "steady", "tests": list(tests), "red": list(red), "limit": limit})
+        self.ask({"do": "steady", "tests": list(tests), "red": list(red), "limit": limit.sent})
         steady: list[str] = []
-        seconds = 0.0
+        steps, seconds = 0, 0.0
         for told in self.answers():
             if "steady" in told:
                 steady = _texts(told["steady"])
-                took = {str(t): float(s) for t, s in dict(told["took"]).items()}
-                seconds = sum(took.get(test, 0.0) for test in (*steady, *red))
-        return steady, seconds
+                took = dict(told["took"])
+                for test in (*steady, *red):
+                    one = took.get(test, (0, 0.0))
+                    steps, seconds = steps + int(one[0]), seconds + float(one[1])
+        return steady, Limit(steps, seconds)
 
     def ask_to_try(
-        self, batch: Sequence[tuple[int, Candidate, float]], tests: Sequence[str]
+        self, batch: Sequence[tuple[int, Candidate, Limit]], tests: Sequence[str]
     ) -> None:
-        candidates = [{**as_sent(c, number), "limit": limit} for number, c, limit in batch]
+        candidates = [{**as_sent(c, number), "limit": limit.sent} for number, c, limit in batch]
         self.ask({"do": "try", "tests": list(tests), "candidates": candidates})
 
     def attempts(self) -> list[Attempt]:
@@ -129,19 +163,19 @@ class Session:
         return [_attempt(told) for told in self.answers() if "id" in told]
 
     def confirm(
-        self, candidate: Candidate, tests: Sequence[str], limit: float
+        self, candidate: Candidate, tests: Sequence[str], limit: Limit
     ) -> dict[str, dict[str, Any]]:
         """Outcomes in a fresh fork, until the first test that fails."""
         sent = as_sent(candidate, 0)
-        self.ask({"do": "confirm", "candidate": sent, "tests": list(tests), "limit": limit})
+        self.ask({"do": "confirm", "candidate": sent, "tests": list(tests), "limit": limit.sent})
         return {str(told["test"]): told for told in self.answers() if "test" in told}
 
     def behave(
-        self, candidates: Sequence[Candidate], limit: float
+        self, candidates: Sequence[Candidate], limit: Limit
     ) -> tuple[dict[int, list[list[str]]], list[str]]:
         """Answers of each candidate (-1: the code as it is) on made inputs, and those inputs."""
         sent = [as_sent(c, number) for number, c in enumerate(candidates)]
-        self.ask({"do": "behave", "candidates": sent, "limit": limit})
+        self.ask({"do": "behave", "candidates": sent, "limit": limit.sent})
         found: dict[int, list[list[str]]] = {}
         inputs: list[str] = []
         for told in self.answers():
@@ -174,6 +208,7 @@ def _attempt(told: dict[str, Any]) -> Attempt:
         int(told["id"]), str(told["status"]), int(told.get("passed", 0)), str(told.get("kind", "")),
         int(told.get("line", 0)), str(told.get("test", "")), str(told.get("said", "")),
         float(ms) if isinstance(ms, int | float) and math.isfinite(ms) else 0.0,
+        int(told.get("steps", 0)),
     )  # fmt: skip
 
 

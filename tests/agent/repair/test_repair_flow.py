@@ -4,6 +4,7 @@ import pytest
 
 from agent.repair import Ended, evaluation, repair
 from agent.repair.proof import ProofFailed, Prover
+from agent.repair.session import Limit
 from agent.sandbox import engine
 
 CODE = b'''"""Prices of a desk."""
@@ -31,6 +32,7 @@ from desk import total
 def test_total(prices, paid, owed):
     assert total(prices, paid) == owed
 """
+LIMIT = Limit(1_000_000, 10.0)
 DESK = {"desk.py": CODE, "tests/test_desk.py": TESTS}
 
 
@@ -66,7 +68,7 @@ def test_a_fault_is_found_repaired_proven_and_explained():
 
 def test_a_patch_that_breaks_a_test_or_repairs_none_is_not_proven():
     red = ["tests/test_desk.py::test_total[prices2-8--3]"]
-    prover = Prover(engine(), DESK, red, environment=None, limit=1, wall=60)
+    prover = Prover(engine(), DESK, red, environment=None, limit=LIMIT, wall=60)
     breaking = {**DESK, "desk.py": CODE.replace(b"owed - paid", b"paid - owed").replace(
         b"owed + paid", b"owed - paid")}  # fmt: skip
 
@@ -99,7 +101,7 @@ def test_the_proof_of_the_same_patch_is_the_same_to_the_byte():
     patched = {**DESK, "desk.py": CODE.replace(b"owed + paid", b"owed - paid")}
 
     proofs = [
-        Prover(engine(), DESK, red, environment=None, limit=1, wall=60).prove(patched)
+        Prover(engine(), DESK, red, environment=None, limit=LIMIT, wall=60).prove(patched)
         for _ in range(2)
     ]
 
@@ -199,3 +201,46 @@ def test_members_of_an_enumeration_stay_as_they_are_while_inputs_are_made():
     exec(done.patches[0].files["orders.py"], repaired)
     order, placed = repaired["Order"], repaired["State"].PLACED
     assert [repaired["boxes"](order(placed, n), 5) for n in (0, 1, 5, 6)] == [0, 1, 1, 2]
+
+
+CHANGING = {
+    "orders.py": b"""def cheapest(prices, most):
+    found = []
+    for price in prices:
+        if price > most:
+            found.append(price)
+    return found
+""",
+    "conftest.py": b"""import pytest
+
+
+@pytest.fixture(autouse=True)
+def around():
+    yield
+
+
+@pytest.fixture
+def prices():
+    return [3, 1, 5]
+""",
+    "tests/test_orders.py": b"""import pytest
+from orders import cheapest
+
+
+@pytest.mark.parametrize("given, wanted", [([1, 9, 2], [1, 2]), ([7], []), ([4, 5], [4, 5])])
+def test_given(given, wanted):
+    assert cheapest(given, 5) == wanted
+
+
+def test_fixture(prices):
+    assert cheapest(prices, 3) == [3, 1]
+    prices.clear()
+""",
+}
+
+
+def test_what_one_candidate_does_to_fixtures_and_parameters_the_next_does_not_see():
+    done = repair(CHANGING, None, engine=engine(), seconds=60)
+
+    assert done.ended == Ended.REPAIRED
+    assert b"if price <= most" in done.patches[0].files["orders.py"]
