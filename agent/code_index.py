@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db import connection
-from django.db.models import FloatField, QuerySet
+from django.db.models import F, FloatField, QuerySet
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from agent.errors import Busy
 from agent.forge import ForgeRefused
 from agent.models import CodeIndex, CodePiece, Repository
 from agent.places import forge_address, forge_of
-from agent.retrieval.code import Piece, is_source, names_in, pieces, words_of
+from agent.retrieval.code import COMMON, Piece, is_source, is_text, names_in, pieces, words_of
 from agent.retrieval.embedding import as_text, embed
 from agent.retrieval.passages import fused
 from authz.change import change
@@ -30,7 +31,7 @@ SECONDS = 20.0  # that one call works, before others get their turn
 CANDIDATES = 60  # of each ranking, before they are brought together
 WORDS = 40  # of a question
 # How much exact names, words and meaning count: python -m tests.bench.code_index.
-WEIGHTS = (2.0, 1.0, 2.0)
+WEIGHTS = (1.0, 0.5, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def read_on(repository: Repository, *, by: Actor, seconds: float = SECONDS) -> b
         commit = ""
         try:
             commit = head_of(repository)
+            if _stands(repository, commit):
+                return False
             paths = [path for path in forge.list_files(address, commit) if is_source(path)]
             if len(paths) > MAXIMUM_FILES:
                 raise ForgeRefused(f"{len(paths):,} files; up to {MAXIMUM_FILES:,} are searched")
@@ -67,24 +70,20 @@ def read_on(repository: Repository, *, by: Actor, seconds: float = SECONDS) -> b
             reason = str(refusal)[:300]
             _note(repository, by, state=CodeIndex.State.FAILED, target=commit, reason=reason)
             return False
+        files = {path: content for path, content in files.items() if is_text(content)}
         kept = dict(
             CodePiece.objects.filter(repository=repository, kind=CodePiece.Kind.FILE).values_list(
                 "path", "content_sha256"
             )
         )
         digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-        made = {
-            path: pieces(path, files[path]) for path in files if kept.get(path) != digests[path]
-        }
-        # What is no text, or too long, has no pieces and is never read.
-        anew = [path for path in made if made[path]]
-        gone = [path for path in kept if path not in files or not made.get(path, [True])]
-        if not anew and not gone and _stands(repository, commit):
-            return False
+        anew = [path for path in files if kept.get(path) != digests[path]]
+        gone = [path for path in kept if path not in files]
         _begin(repository, by, commit, len(anew), gone)
-        for batch in _batches(anew, made):
-            _write(repository, by, {path: made[path] for path in batch}, digests)
-            if time.monotonic() > until and batch[-1] != anew[-1]:
+        # Cut as they are written: what another turn will do is not cut in this one.
+        for batch in _batches((path, pieces(path, files[path])) for path in anew):
+            _write(repository, by, batch, digests)
+            if time.monotonic() > until and anew[-1] not in batch:
                 return True
         _finish(repository, by, commit)
     return False
@@ -117,24 +116,32 @@ def _by_name(rows: QuerySet[CodePiece], question: str) -> list[UUID]:
 
 
 def _by_words(rows: QuerySet[CodePiece], question: str) -> list[UUID]:
-    words = list(dict.fromkeys([*words_of(question), *names_in(question)]))[:WORDS]
+    names = [name for name in names_in(question) if name not in COMMON]
+    words = list(dict.fromkeys([*words_of(question), *names]))[:WORDS]
     plain = [word for word in words if word.isalnum()]
     if not plain:
         return []
     query = SearchQuery(" or ".join(plain), search_type="websearch", config="simple")
-    # Normalised by length: a long file has every word somewhere.
-    ranked = rows.filter(words=query).annotate(rank=SearchRank("words", query, normalization=1))
+    # Normalised by length: a long file has every word somewhere. By F, or the words would be read
+    # anew from their own text.
+    ranked = rows.filter(words=query).annotate(rank=SearchRank(F("words"), query, normalization=1))
     return list(ranked.order_by("-rank", "path", "line").values_list("pk", flat=True)[:CANDIDATES])
 
 
 def _near(rows: QuerySet[CodePiece], question: str) -> list[UUID]:
     distance = RawSQL(
         '"agent_codepiece"."vector" OPERATOR(public.<=>) %s::public.vector',
-        [as_text(embed([question])[0])],
+        [_meaning_of(question)],
         output_field=FloatField(),
     )
     near = rows.annotate(distance=distance).order_by("distance", "path", "line")
     return list(near.values_list("pk", flat=True)[:CANDIDATES])
+
+
+@lru_cache(maxsize=256)
+def _meaning_of(question: str) -> str:
+    # A page asks again when people filter, and half of a question's time is this.
+    return as_text(embed([question])[0])
 
 
 @contextmanager
@@ -176,15 +183,15 @@ def _begin(repository: Repository, by: Actor, commit: str, files: int, gone: lis
         facts.update(code=commit, files=files, gone=len(gone))
 
 
-def _batches(paths: list[str], made: Mapping[str, list[Piece]]) -> Iterator[list[str]]:
-    batch: list[str] = []
+def _batches(made: Iterable[tuple[str, list[Piece]]]) -> Iterator[dict[str, list[Piece]]]:
+    batch: dict[str, list[Piece]] = {}
     size = 0
-    for path in paths:
-        batch.append(path)
-        size += len(made[path])
+    for path, found in made:
+        batch[path] = found
+        size += len(found)
         if size >= AT_ONCE:
             yield batch
-            batch, size = [], 0
+            batch, size = {}, 0
     if batch:
         yield batch
 
@@ -196,10 +203,11 @@ def _write(
     digests: Mapping[str, str],
 ) -> None:
     rows = [_row(repository, path, digests[path], piece) for path in made for piece in made[path]]
-    before = CodePiece.objects.filter(repository=repository, path__in=made)
-    known = dict(before.values_list("meant_sha256", "vector"))
-    strange = {row.meant_sha256: piece.meant for row, piece in _paired(rows, made)}
-    strange = {digest: meant for digest, meant in strange.items() if digest not in known}
+    meant = {row.meant_sha256: piece.meant for row, piece in _paired(rows, made)}
+    # What means the same costs nothing: left as it was, a copy, another repository.
+    alike = CodePiece.objects.filter(meant_sha256__in=list(meant))
+    known = dict(alike.values_list("meant_sha256", "vector"))
+    strange = {digest: text for digest, text in meant.items() if digest not in known}
     if strange:
         vectors = embed(list(strange.values()))
         known |= {d: as_text(v) for d, v in zip(strange, vectors, strict=True)}

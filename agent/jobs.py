@@ -1,9 +1,12 @@
 """Celery's entry points: ids in, one call, a decision about trying again."""
 
+from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import shared_task
-from celery.signals import celeryd_after_setup
+from celery.apps.worker import Worker
+from celery.signals import celeryd_after_setup, worker_shutdown
 from django.db import InterfaceError, OperationalError
 
 from agent import (
@@ -16,6 +19,7 @@ from agent import (
     queue,
     record,
     runner,
+    sandbox_health,
     upkeep,
 )
 from agent.errors import Busy
@@ -25,6 +29,8 @@ from evidence.keys_here import keys_here
 from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
 from tenants.scope import current, tenants_with_repositories
+
+log = structlog.get_logger(__name__)
 
 # What may be different the next time. Nothing else is tried again.
 PASSING = (OperationalError, InterfaceError, ForgeUnavailable, SandboxUnavailable)
@@ -36,11 +42,27 @@ def read_what_every_job_needs(**_: object) -> None:
     places.shared_catalogue()
 
 
+@celeryd_after_setup.connect
+def try_the_sandbox(sender: str, instance: Worker, **_: object) -> None:
+    """Let the canary try the wall before the first job; all processes of the worker know then."""
+    if instance.app.conf.task_default_queue in instance.app.amqp.queues.consume_from:
+        sandbox_health.try_out(sender)
+
+
+@worker_shutdown.connect
+def take_back_what_was_noted(sender: Any, **_: object) -> None:
+    """A worker that is gone harms nobody: the health page need not name it."""
+    sandbox_health.take_back(sender.hostname)
+
+
 @shared_task(autoretry_for=(*PASSING, Busy), retry_backoff=1, retry_backoff_max=15, max_retries=20)
 def advance_task(task_id: str) -> None:
     """Take one step of one task, then queue the next. Safe to deliver twice."""
     try:
         more = runner.advance(UUID(task_id))
+    except SandboxUnavailable as hole:
+        log.warning("job refused: no sandbox that holds", task=task_id, reason=str(hole))
+        raise
     except (*PASSING, Busy):
         raise
     except Exception as bug:

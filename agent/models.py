@@ -442,6 +442,7 @@ class CodePiece(TenantScoped):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["tenant", "repository", "path"], name="agent_codepiece_place"),
             models.Index(fields=["tenant", "repository", "symbol"], name="agent_codepiece_name"),
+            models.Index(fields=["tenant", "meant_sha256"], name="agent_codepiece_meant"),
         ]
 
     def __str__(self) -> str:

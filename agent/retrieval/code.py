@@ -31,7 +31,7 @@ _NOT_OURS = re.compile(
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d+")
 _NAME = re.compile(r"[A-Za-z_]\w{2,}")
 # Words of English and of Python that stand everywhere.
-_COMMON = frozenset(
+COMMON = frozenset(
     re.findall(
         r"\w+",
         "a an and are as at be but by def does for from has if import in is it its not of on or"
@@ -62,10 +62,15 @@ def is_source(path: str) -> bool:
     return bool(len(path) <= MAXIMUM_PATH and _SOURCE.search(path) and not _NOT_OURS.search(path))
 
 
+def is_text(content: bytes) -> bool:
+    """Whether there is something to read in a file's content, and not too much of it."""
+    return len(content) <= MAXIMUM_BYTES and b"\0" not in content
+
+
 def words_of(said: str) -> list[str]:
     """Words in lower case; names are split: total_cents and TotalCents are two words each."""
     found = (match.lower() for match in _WORD.findall(said))
-    return [word for word in found if len(word) > 1 and word not in _COMMON]
+    return [word for word in found if len(word) > 1 and word not in COMMON]
 
 
 def names_in(said: str) -> list[str]:
@@ -75,7 +80,7 @@ def names_in(said: str) -> list[str]:
 
 def pieces(path: str, content: bytes) -> list[Piece]:
     """The pieces of one file; the first stands for the file itself. None of what is no text."""
-    if not is_source(path) or len(content) > MAXIMUM_BYTES or b"\0" in content:
+    if not (is_source(path) and is_text(content)):
         return []
     text = content.decode(errors="replace")
     # As ast counts them: form feeds and the like end no line.

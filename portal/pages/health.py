@@ -8,6 +8,8 @@ from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 from redis.exceptions import RedisError
 
+from agent import sandbox_health
+
 log = structlog.get_logger(__name__)
 
 
@@ -19,8 +21,11 @@ def alive(request: HttpRequest) -> JsonResponse:
 
 @login_not_required
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 when database, queue and store can be used; 503 names what cannot."""
-    problems = {}
+    """200 when database, queue and store can be used; 503 names what cannot.
+
+    What only some workers cannot do is a warning: this process can serve all the same.
+    """
+    problems, warnings = {}, {}
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM public.tenant_of_host('readiness.invalid')")
@@ -29,10 +34,14 @@ def ready(request: HttpRequest) -> JsonResponse:
         problems["database"] = "cannot be used; see the log"
     try:
         cache.get("readiness")
+        if refused := sandbox_health.refusals():
+            log.error("workers refuse jobs that need a sandbox", workers=refused)
+            warnings["sandbox"] = f"refused by {len(refused)} workers; see their logs"
     except RedisError as error:
         log.error("the queue cannot be used", error=str(error))
         problems["queue"] = "cannot be used; see the log"
     if not settings.DATA_DIR.is_dir():
         problems["store"] = "the data folder is missing"
     status = "not ready" if problems else "ready"
-    return JsonResponse({"status": status, "problems": problems}, status=503 if problems else 200)
+    said = {"status": status, "problems": problems} | ({"warnings": warnings} if warnings else {})
+    return JsonResponse(said, status=503 if problems else 200)

@@ -4,6 +4,8 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from agent import code_index, repositories, runner, upkeep
 from agent.errors import Busy
@@ -110,6 +112,39 @@ def test_only_pieces_that_changed_are_embedded_again(desk, agent, tmp_path, monk
 
     assert len(asked) == 1
     assert "somebody sent" in asked[0]
+
+
+def test_a_copy_in_another_repository_costs_no_vectors(desk, agent, in_acme, monkeypatch):
+    copy = repositories.register(
+        "copy",
+        project=in_acme.project,
+        files=FILES,
+        written=WRITTEN,
+        by=system_actor("test", "cli"),
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(code_index, "embed", lambda texts: pytest.fail(f"embedded: {texts}"))
+        assert code_index.read_on(copy, by=agent) is False
+
+    assert _found(copy, "round_half_even") == ["round_half_even"]
+
+
+def test_what_stands_already_is_not_read_again(desk, agent, monkeypatch, entries, in_acme):
+    before = len(entries(in_acme))
+    monkeypatch.setattr(code_index, "pieces", lambda *_: pytest.fail("cut again"))
+
+    assert code_index.read_on(desk, by=agent) is False
+
+    assert len(entries(in_acme)) == before
+
+
+def test_a_question_does_not_read_the_words_of_every_piece_anew(desk):
+    with CaptureQueriesContext(connection) as asked:
+        _found(desk, "who uses quantize")
+
+    ranked = [query["sql"] for query in asked if "ts_rank" in query["sql"]]
+    assert len(ranked) == 1
+    assert "to_tsvector" not in ranked[0]
 
 
 def test_reading_stops_when_its_time_is_over_and_goes_on_where_it_was(
