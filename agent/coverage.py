@@ -8,7 +8,7 @@ from agent.control_documents import entries_about, in_force, today
 from agent.models import Proposal
 from agent.own_frameworks import known
 from agent.places import artifact_store
-from agent.record import folder_of, newest_record
+from agent.signed_records import folder_of, newest_record
 from evidence.controls import SNAPSHOT_ACTION, Document, Known, Seen, coverage
 from evidence.models import ControlDocument, Entry, Payload, SignedRecord
 from tenants.scope import current_tenant_id

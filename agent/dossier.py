@@ -24,7 +24,8 @@ from agent.packing import (
 )
 from agent.places import artifact_store
 from agent.range_pack import write_range
-from agent.record import MOMENT, files_of, folder_of, sign_record
+from agent.record import MOMENT, sign_record
+from agent.signed_records import files_of, folder_of
 from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger

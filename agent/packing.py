@@ -12,7 +12,7 @@ from agent.control_documents import facts_in_force
 from agent.models import Proposal, Review
 from agent.own_frameworks import known
 from agent.places import artifact_store
-from agent.record import folder_of
+from agent.signed_records import folder_of
 from authz import access_reviews
 from authz.models import AccessReview, Grant, PolicyVersion
 from authz.permissions import Permission

@@ -17,7 +17,8 @@ from agent.packing import (
     settled_head,
     tool_versions,
 )
-from agent.record import MOMENT, files_of, folder_of, sign_record
+from agent.record import MOMENT, sign_record
+from agent.signed_records import files_of, folder_of
 from evidence import ledger
 from evidence.completeness import POPULATION_ACTIONS, draw, sample_seed
 from evidence.controls import SNAPSHOT_ACTION, Seen

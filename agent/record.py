@@ -14,6 +14,7 @@ from agent.forge.diff import files as files_of_diff
 from agent.models import Action, Artifact, Fix, Proposal, Review
 from agent.outputs import JUNIT, PROOF
 from agent.places import artifact_store, forge_address, forge_of
+from agent.signed_records import BUNDLE, newest_record
 from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger, records
@@ -26,7 +27,6 @@ from tenants.scope import current, current_tenant_id
 
 log = structlog.get_logger(__name__)
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
-BUNDLE = "bundle.intoto.jsonl"
 SARIF = ".sarif"  # what an artifact's name has to end in to be taken for a scan
 
 
@@ -48,27 +48,6 @@ def sign_record(proposal_id: UUID, keys: Keys) -> SignedRecord:
         if connection.is_usable():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [_lock_number(proposal)])
-
-
-def newest_record(proposal: Proposal) -> SignedRecord | None:
-    """The record that counts, or None while nothing was signed."""
-    rows = SignedRecord.objects.filter(object_id=str(proposal.pk))
-    newest: SignedRecord | None = rows.order_by("-created_at").first()
-    return newest
-
-
-def files_of(record: SignedRecord) -> dict[str, bytes]:
-    """The record's files, path below the pull request's folder to bytes, each checked."""
-    store, tenant_id = artifact_store(), current_tenant_id()
-    return {
-        path: store.get(tenant_id, stored["sha256"], size=stored["size"])
-        for path, stored in record.files.items()
-    }
-
-
-def folder_of(proposal: Proposal) -> str:
-    """Where a proposal's files lie in a pack."""
-    return f"prs/{proposal.repository.name}-{proposal.number}"
 
 
 def _lock_number(proposal: Proposal) -> int:

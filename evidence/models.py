@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import F, Func
+from django.utils import timezone
 
 from tenants.models import TenantScoped
 
@@ -346,6 +347,23 @@ class Pack(TenantScoped):
 
     class Meta(TenantScoped.Meta):
         ordering: ClassVar[list[str]] = ["-created_at"]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is still on its way."""
+        return self.state in (self.State.QUEUED, self.State.BUILDING)
+
+    @property
+    def can_be_taken(self) -> bool:
+        """Whether there is a file of it that may be downloaded now."""
+        over = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.state == self.State.READY and self.deleted_at is None and not over
+
+    @property
+    def stands(self) -> str:
+        """Its state as people see it: "expired" once the file cannot be had any more."""
+        ready = self.state == self.State.READY
+        return "expired" if ready and not self.can_be_taken else self.state
 
 
 class SignedRecord(TenantScoped):

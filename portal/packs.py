@@ -4,7 +4,6 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 
 from agent.places import artifact_store
 from authz.decisions import may, require, visible
@@ -47,10 +46,8 @@ def pack_download(actor: Actor, pack: Pack) -> HttpResponse:
     """
     if pack.state != Pack.State.READY:
         raise Conflict(f"this pack is {pack.get_state_display().lower()}; there is no file of it")
-    if pack.expires_at is not None and pack.expires_at < timezone.now():
-        raise Conflict(
-            f"this pack could be downloaded until {pack.expires_at:%Y-%m-%d}; order it again"
-        )
+    if not pack.can_be_taken:
+        raise Conflict(f"{file_gone(pack)}; order it again")
     content = artifact_store().get(current_tenant_id(), pack.sha256, size=pack.size)
     ledger.record(
         "pack.download",
@@ -63,6 +60,13 @@ def pack_download(actor: Actor, pack: Pack) -> HttpResponse:
         content_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{pack_filename(pack)}"'},
     )
+
+
+def file_gone(pack: Pack) -> str:
+    """Why a pack that was built cannot be downloaded any more."""
+    if pack.deleted_at is not None:
+        return f"the file of this pack was deleted on {pack.deleted_at:%Y-%m-%d}"
+    return f"this pack could be downloaded until {pack.expires_at:%Y-%m-%d}"
 
 
 def pack_filename(pack: Pack) -> str:

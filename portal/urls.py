@@ -85,6 +85,7 @@ urlpatterns = [
     path("packs/order/", packs.order, name="pack-order"),
     path("packs/<uuid:pack_id>/", packs.detail, name="pack"),
     path("packs/<uuid:pack_id>/download/", packs.download, name="pack-download"),
+    path("packs/<uuid:pack_id>/again/", packs.again, name="pack-again"),
     path("people/", people.listing, name="people"),
     path("people/<uuid:user_id>/access/", access.of_person, name="person-access"),
     path("people/teams/", teams.listing, name="teams"),
@@ -223,6 +224,7 @@ urlpatterns = [
         name="proposal-countersign",
     ),
     path("proposals/<uuid:proposal_id>/reject/", proposals.reject, name="proposal-reject"),
+    path("proposals/<uuid:proposal_id>/record/", proposals.record, name="proposal-record"),
     path(
         "proposals/<uuid:proposal_id>/files/<path:path>", proposals.download, name="proposal-file"
     ),

@@ -8,9 +8,9 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import AwareDatetime, Field
 
-from agent import lifecycle
-from agent.lifecycle import PackOrder
+from agent import pack_orders
 from agent.models import Repository
+from agent.pack_orders import PackOrder
 from authz.decisions import require, visible
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -45,6 +45,10 @@ class PackOut(Schema):
     records_done: int = Field(description="Pull requests whose record is ready for it.")
     records_total: int = Field(description="Pull requests whose files go into it.")
     expires_at: datetime | None = Field(description="No download from then on.")
+    deleted_at: datetime | None = Field(
+        description="When its file was deleted; what it said stays."
+    )
+    can_be_taken: bool = Field(description="Whether its file can be downloaded now.")
     problem: str = Field(description="Why it could not be built; empty otherwise.")
 
 
@@ -83,7 +87,7 @@ def order_pack(request: PortalRequest, order: PackIn) -> Status[Pack]:
         order.nonce,
         order.sample_size,
     )
-    return Status(202, lifecycle.order_pack(wanted, by=request.actor))
+    return Status(202, pack_orders.order_pack(wanted, by=request.actor))
 
 
 @router.get("/{pack_id}", response={200: PackOut, **READ_ONE})
@@ -92,11 +96,20 @@ def read_pack(request: PortalRequest, pack_id: UUID) -> Pack:
     return pack_seen_by(request.actor, pack_id)
 
 
+@router.post("/{pack_id}/again", response={202: PackOut, **CHANGE})
+def order_pack_again(request: PortalRequest, pack_id: UUID) -> Status[Pack]:
+    """Ask for a pack about the same once more. Answers 409 while the file of this one can be had,
+    or it is on its way."""
+    pack = pack_seen_by(request.actor, pack_id)
+    return Status(202, pack_orders.order_again(pack, by=request.actor))
+
+
 @router.get(
     "/{pack_id}/download",
     response={200: None, **READ_ONE, 409: CHANGE[409]},
     openapi_extra={"responses": {200: {"content": ZIP}}},
 )
 def download_pack(request: PortalRequest, pack_id: UUID) -> HttpResponse:
-    """The pack as a ZIP file. The download itself is recorded. Answers 409 until it is ready."""
+    """The pack as a ZIP file. The download itself is recorded. Answers 409 until it is ready, and
+    when its time is over: `can_be_taken` says which."""
     return pack_download(request.actor, pack_seen_by(request.actor, pack_id))

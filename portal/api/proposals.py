@@ -10,10 +10,11 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from agent import lifecycle
+from agent import lifecycle, pack_orders
 from agent.models import Proposal, Review
 from agent.outputs import FILE
 from agent.places import artifact_store
+from agent.signed_records import take_record
 from authz.decisions import decide, visible, who_may
 from authz.permissions import Permission
 from evidence.models import Pack
@@ -28,6 +29,7 @@ router = Router(tags=["Proposals"])
 
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
 DIFF = {"text/x-diff": {"schema": {"type": "string"}}}
+LINES = {"application/jsonl": {"schema": {"type": "string"}}}
 
 
 class ProposalOut(Schema):
@@ -204,6 +206,22 @@ def read_file(request: PortalRequest, proposal_id: UUID, path: Text) -> HttpResp
     return HttpResponse(content, content_type="text/plain; charset=utf-8")
 
 
+@router.get(
+    "/{proposal_id}/record",
+    response={200: None, **READ_ONE, 409: CHANGE[409]},
+    openapi_extra={"responses": {200: {"content": LINES}}},
+)
+def download_record(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """The signed statements about a proposal: a DSSE envelope a line, the manifest last, whose
+    digest is in the log (record.sign). The download is recorded. Answers 409 until it is signed."""
+    name, content = take_record(_found(request, proposal_id), by=request.actor)
+    return HttpResponse(
+        content,
+        content_type="application/jsonl",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
 @router.post("/{proposal_id}/countersignature", response={201: ReviewOut, **CHANGE}, by_alias=False)
 def countersign_proposal(
     request: PortalRequest, proposal_id: UUID, decided: Decided
@@ -244,7 +262,7 @@ def reject_proposal(request: PortalRequest, proposal_id: UUID, decided: Rejected
 @router.post("/{proposal_id}/packs", response={202: PackOut, **CHANGE})
 def export_pack(request: PortalRequest, proposal_id: UUID) -> Status[Pack]:
     """Ask for the proposal's evidence pack; follow it at /packs/{id} until it is ready."""
-    return Status(202, lifecycle.export_pack(_found(request, proposal_id), by=request.actor))
+    return Status(202, pack_orders.export_pack(_found(request, proposal_id), by=request.actor))
 
 
 def _seen_by(request: PortalRequest) -> QuerySet[Proposal]:

@@ -8,10 +8,10 @@ from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agent import lifecycle
-from agent.lifecycle import PackOrder
+from agent import pack_orders
 from agent.models import Proposal, Repository
 from agent.own_frameworks import known
+from agent.pack_orders import PackOrder
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest
 from authz.people import AsTenant
@@ -38,7 +38,7 @@ def create(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
     proposal = get_object_or_404(
         visible(request.actor, Permission.PROPOSAL_VIEW, proposals), pk=proposal_id
     )
-    pack = lifecycle.export_pack(proposal, by=request.actor)
+    pack = pack_orders.export_pack(proposal, by=request.actor)
     return redirect("pack", pack.pk)
 
 
@@ -102,7 +102,7 @@ def _ordered(request: PortalRequest, repositories: QuerySet[Repository]) -> Pack
         typed.get("nonce", "").strip(),
         int(wanted),
     )
-    return lifecycle.order_pack(wished, by=request.actor)
+    return pack_orders.order_pack(wished, by=request.actor)
 
 
 def _uuid(text: str) -> UUID:
@@ -112,6 +112,13 @@ def _uuid(text: str) -> UUID:
         raise Http404 from fault
 
 
+@require_POST
+def again(request: PortalRequest, pack_id: UUID) -> HttpResponse:
+    """Order a pack about the same once more, because the file of this one is gone."""
+    pack = pack_seen_by(request.actor, pack_id)
+    return redirect("pack", pack_orders.order_again(pack, by=request.actor).pk)
+
+
 @require_GET
 def detail(request: PortalRequest, pack_id: UUID) -> HttpResponse:
     """How far a pack is; when it is ready: the file, how to verify it."""
@@ -119,7 +126,7 @@ def detail(request: PortalRequest, pack_id: UUID) -> HttpResponse:
     key = LogKey.objects.order_by("-valid_from").first()
     context = {
         "pack": pack,
-        "unfinished": pack.state in {Pack.State.QUEUED, Pack.State.BUILDING},
+        "unfinished": pack.unfinished,
         "filename": pack_filename(pack),
         "key": key,
         "may_see_people": may(request.actor, Permission.MEMBER_VIEW, pack),

@@ -21,6 +21,7 @@ from agent import lifecycle, queue
 from agent.forge import diff as unified
 from agent.models import Artifact, Fix, Proposal, Recommendation, Review
 from agent.places import artifact_store, catalogue, forge_address, forge_of
+from agent.signed_records import BUNDLE, newest_record, take_record
 from authz.decisions import may, visible, who_may
 from authz.errors import BadRequest, Conflict
 from authz.permissions import Permission
@@ -148,6 +149,17 @@ def download(request: PortalRequest, proposal_id: UUID, path: str) -> HttpRespon
     response = HttpResponse(content, content_type="application/octet-stream")
     response.headers["Content-Disposition"] = _attachment(path)
     return response
+
+
+@require_GET
+def record(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """The proposal's signed record by itself; the download is on record."""
+    name, content = take_record(_found(request, proposal_id), by=request.actor)
+    return HttpResponse(
+        content,
+        content_type="application/jsonl",
+        headers={"Content-Disposition": _attachment(name)},
+    )
 
 
 @dataclass(frozen=True)
@@ -351,6 +363,8 @@ def _evidence_tab(
             (entry, words.done(entry.action, entry.object_type)) for entry in newest
         ]
     if context["may_export"]:
+        context["record"] = signed = newest_record(proposal)
+        context["bundle"] = signed.files[BUNDLE] if signed else None
         context["packs"] = Pack.objects.filter(object_type="proposal", object_id=str(proposal.pk))[
             :20
         ]

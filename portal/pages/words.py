@@ -64,6 +64,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "decision.batch": ("put answers on record", "put answers of the portal on record"),
     "configuration.snapshot": ("note the settings", "noted which settings are in force"),
     "decision.gap": ("note a gap", "noted that answers are missing from the record"),
+    "record.download": ("download a signed record", "downloaded the signed record of a proposal"),
     "pack.download": ("download an evidence pack", "downloaded an evidence pack"),
     P.MEMBER_INVITE: ("make an invitation", "made an invitation"),
     P.SESSION_OPEN: ("sign in", "signed in"),

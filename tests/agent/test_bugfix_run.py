@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from agent import dossier, lifecycle, runner
+from agent import dossier, lifecycle, pack_orders, runner
 from agent.models import Artifact, Fix, Task
 from agent.places import artifact_store, forge_address, local_forge
-from agent.record import files_of, sign_record
+from agent.record import sign_record
+from agent.signed_records import files_of
 from evidence.signing import FileKeys
 from tests.agent.bug_cases import cases
 from tests.at_browser import JUST_NOW
@@ -73,7 +74,7 @@ def _assert_the_proof_is_signed_packed_and_judged_again(company, proposal, tmp_p
         b64decode(json.loads(line)["payload"]) for line in files["bundle.intoto.jsonl"].splitlines()
     )
     auditor = company.people["iris"].actor("page", signed_in=JUST_NOW)
-    pack = lifecycle.export_pack(proposal, by=auditor)
+    pack = pack_orders.export_pack(proposal, by=auditor)
     dossier.build(pack.pk, keys)
     pack.refresh_from_db()
     path, key = tmp_path / "pack.zip", tmp_path / "log.vkey"

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from django.conf import settings
 
-from agent import dossier, lifecycle
+from agent import dossier, pack_orders
 from agent.control_documents import accept_document, add_document, today
-from agent.lifecycle import PackOrder
 from agent.own_frameworks import import_framework
+from agent.pack_orders import PackOrder
 from agent.places import artifact_store
 from evidence import ledger
 from evidence.models import ControlDocument, Pack
@@ -53,7 +53,7 @@ def accepted(company, title="Training plan", controls=("ssdf-1.1:PO.2.2",), days
 def built(company, framework=""):
     keys = FileKeys(settings.KEYS_DIR)
     kind = Pack.Kind.FRAMEWORK if framework else Pack.Kind.PERIOD
-    pack = lifecycle.order_pack(PackOrder(kind, framework=framework), by=person(company, "iris"))
+    pack = pack_orders.order_pack(PackOrder(kind, framework=framework), by=person(company, "iris"))
     dossier.build(pack.pk, keys)
     pack.refresh_from_db()
     assert pack.state == Pack.State.READY, pack.problem

@@ -18,11 +18,12 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from agent import dossier, lifecycle, range_pack, repositories, runner, upkeep
-from agent.lifecycle import PackOrder
+from agent import dossier, lifecycle, pack_orders, range_pack, repositories, runner, upkeep
 from agent.models import Artifact, Task
+from agent.pack_orders import PackOrder
 from agent.places import artifact_store, catalogue
-from agent.record import files_of, sign_record
+from agent.record import sign_record
+from agent.signed_records import files_of
 from authz import log_keys
 from authz.errors import BadRequest, Denied
 from evidence import ledger
@@ -181,7 +182,7 @@ def test_test_results_and_scans_that_the_work_left_are_in_the_record(in_acme, pr
 
 def test_the_record_stands_in_the_pack_and_in_the_log(in_acme, proposal, keys, tmp_path):
     countersigned(in_acme, proposal)
-    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
 
     content, said = verified(pack, tmp_path)
 
@@ -196,13 +197,13 @@ def test_the_record_stands_in_the_pack_and_in_the_log(in_acme, proposal, keys, t
 def test_a_later_pack_proves_that_the_log_grew_out_of_an_earlier_ones(
     in_acme, proposal, keys, tmp_path
 ):
-    first = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    first = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
     content, _ = verified(first, tmp_path)
     with ZipFile(BytesIO(content)) as archive:
         head = tmp_path / "end.note"
         head.write_bytes(archive.read("log/checkpoints/end.note"))
     countersigned(in_acme, proposal)
-    second = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    second = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
 
     _, said = verified(second, tmp_path, "--previous", str(head))
 
@@ -220,9 +221,9 @@ def test_packs_stay_good_when_the_logs_key_changes(kind, in_acme, proposal, keys
     another(in_acme, proposal)
     iris = by(in_acme, "iris")
     ordered = (
-        lifecycle.export_pack(proposal, by=iris)
+        pack_orders.export_pack(proposal, by=iris)
         if kind == Pack.Kind.PROPOSAL
-        else lifecycle.order_pack(PackOrder(kind), by=iris)
+        else pack_orders.order_pack(PackOrder(kind), by=iris)
     )
     pack = built(ordered, keys)
     head, listed = tmp_path / "early.note", tmp_path / "keys.json"
@@ -249,7 +250,7 @@ def test_packs_stay_good_when_the_logs_key_changes(kind, in_acme, proposal, keys
 def test_a_pack_that_was_begun_under_another_key_ends_at_a_head_of_the_new_one(
     in_acme, proposal, keys, tmp_path, monkeypatch
 ):
-    pack = lifecycle.export_pack(proposal, by=by(in_acme, "iris"))
+    pack = pack_orders.export_pack(proposal, by=by(in_acme, "iris"))
     with monkeypatch.context() as cut, pytest.raises(OSError, match="went away"):
         cut.setattr(dossier, "write_pack", Mock(side_effect=OSError("the machine went away")))
         dossier.build(pack.pk, keys)
@@ -316,7 +317,7 @@ def test_a_pack_about_everything_holds_every_entry_and_every_pull_request(
 ):
     countersigned(in_acme, proposal)
     order = PackOrder(Pack.Kind.PERIOD)
-    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.order_pack(order, by=by(in_acme, "iris")), keys)
 
     content, said = verified(pack, tmp_path)
 
@@ -336,7 +337,7 @@ def test_a_pack_about_everything_holds_every_entry_and_every_pull_request(
 
 
 def test_the_same_pack_built_again_has_the_same_bytes(in_acme, proposal, keys):
-    pack = built(lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris")), keys)
     before = pack.sha256
     ledger.record("task.note", by=system_actor("test", "job"), on=proposal)
     with TemporaryFile() as out:
@@ -353,7 +354,7 @@ def test_a_pack_about_one_repository_lists_the_others_without_their_files(
 ):
     other = another(in_acme, proposal)
     order = PackOrder(Pack.Kind.REPOSITORY, repository=proposal.repository)
-    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.order_pack(order, by=by(in_acme, "iris")), keys)
 
     content, said = verified(pack, tmp_path)
 
@@ -378,7 +379,7 @@ def test_an_auditors_nonce_draws_the_sample(in_acme, proposal, keys, tmp_path):
     another(in_acme, proposal)
     ledger.seal(keys)
     order = PackOrder(Pack.Kind.PERIOD, nonce="17 23 42", sample_size=1)
-    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.order_pack(order, by=by(in_acme, "iris")), keys)
 
     content, said = verified(pack, tmp_path)
 
@@ -394,7 +395,7 @@ def test_a_later_period_continues_an_earlier_head(in_acme, proposal, keys, tmp_p
     first = ledger.seal(keys)
     countersigned(in_acme, proposal)
     order = PackOrder(Pack.Kind.FRAMEWORK, framework="ssdf-1.1", period_from=first.signed_at)
-    pack = built(lifecycle.order_pack(order, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.order_pack(order, by=by(in_acme, "iris")), keys)
     head = tmp_path / "first.note"
     head.write_text(first.note)
 
@@ -411,7 +412,7 @@ def test_a_build_that_was_cut_off_goes_on_after_the_last_record(
     in_acme, proposal, keys, monkeypatch
 ):
     another(in_acme, proposal)
-    pack = lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris"))
+    pack = pack_orders.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris"))
     signed = []
 
     def dies_at_the_second(proposal_id, keys):
@@ -434,7 +435,7 @@ def test_a_build_that_was_cut_off_goes_on_after_the_last_record(
 
 def test_only_whoever_may_export_orders_packs_about_everything(in_acme):
     with pytest.raises(Denied):
-        lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "bo"))
+        pack_orders.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "bo"))
     assert not Pack.objects.exists()
 
 
@@ -452,7 +453,7 @@ def test_only_whoever_may_export_orders_packs_about_everything(in_acme):
 )
 def test_an_order_that_makes_no_sense_names_the_field(in_acme, order, field):
     with pytest.raises(BadRequest) as refusal:
-        lifecycle.order_pack(order, by=by(in_acme, "iris"))
+        pack_orders.order_pack(order, by=by(in_acme, "iris"))
 
     assert field in refusal.value.errors
 
@@ -460,8 +461,8 @@ def test_an_order_that_makes_no_sense_names_the_field(in_acme, order, field):
 def test_the_file_of_a_pack_goes_when_its_time_is_over_and_the_ledger_says_so(
     in_acme, proposal, keys, tmp_path
 ):
-    kept = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
-    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    kept = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
     Pack.objects.filter(pk=pack.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     robot = system_actor("retention", "job")
 
@@ -475,12 +476,12 @@ def test_the_file_of_a_pack_goes_when_its_time_is_over_and_the_ledger_says_so(
     assert [entry.said["phase"] for entry in said] == ["intent", "result"]
     assert len({entry.said["trace"] for entry in said}) == 1
     assert upkeep.delete_expired_packs(by=robot) == 0
-    later = built(lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris")), keys)
+    later = built(pack_orders.order_pack(PackOrder(Pack.Kind.PERIOD), by=by(in_acme, "iris")), keys)
     assert verified(later, tmp_path)[1]["exit_code"] == 0
 
 
 def test_a_file_that_a_kept_pack_shares_stays(in_acme, proposal, keys):
-    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
     twin = Pack.objects.get(pk=pack.pk)
     twin.pk = uuid4()
     twin.save(force_insert=True)
@@ -494,7 +495,7 @@ def test_a_file_that_a_kept_pack_shares_stays(in_acme, proposal, keys):
 
 
 def test_a_file_that_cannot_be_deleted_is_tried_again(in_acme, proposal, keys, monkeypatch):
-    pack = built(lifecycle.export_pack(proposal, by=by(in_acme, "iris")), keys)
+    pack = built(pack_orders.export_pack(proposal, by=by(in_acme, "iris")), keys)
     Pack.objects.filter(pk=pack.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     robot = system_actor("retention", "job")
     with monkeypatch.context() as broken, pytest.raises(OSError, match="read-only"):

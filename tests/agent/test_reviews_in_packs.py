@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 from django.conf import settings
 
-from agent import dossier, lifecycle
-from agent.lifecycle import PackOrder
+from agent import dossier, pack_orders
+from agent.pack_orders import PackOrder
 from agent.places import artifact_store
 from authz import access_reviews
 from authz.errors import Conflict
@@ -51,7 +51,7 @@ def closed(company):
 
 
 def built(company):
-    pack = lifecycle.order_pack(PackOrder(Pack.Kind.PERIOD), by=person(company, "iris"))
+    pack = pack_orders.order_pack(PackOrder(Pack.Kind.PERIOD), by=person(company, "iris"))
     dossier.build(pack.pk, FileKeys(settings.KEYS_DIR))
     pack.refresh_from_db()
     assert pack.state == Pack.State.READY, pack.problem

@@ -206,6 +206,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST packs/order/": Recipe({"kind": "period"}),
     "GET packs/<uuid:pack_id>/": LOOK_HARD,
     "GET packs/<uuid:pack_id>/download/": LOOK_HARD,
+    "POST packs/<uuid:pack_id>/again/": Recipe({}, at={"pack_id": "{old_pack}"}),
     "GET people/": LOOK,
     "POST people/": Recipe(
         {"email": "x@x.example", "name": "X", "roles": "developer", "project": "{project}"}
@@ -306,6 +307,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET proposals/<uuid:proposal_id>/files/<path:path>": Recipe(
         works=None, why_not="its commit stands on no forge", bo=True
     ),
+    "GET proposals/<uuid:proposal_id>/record/": LOOK_HARD,
     "POST proposals/<uuid:proposal_id>/countersign/": Recipe({"digest": "{digest}"}),
     "POST proposals/<uuid:proposal_id>/reject/": Recipe({"digest": "{digest}", "comment": "no"}),
     "POST proposals/<uuid:proposal_id>/packs/": Recipe({}),
@@ -522,10 +524,12 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/packs": Recipe({"kind": "period"}),
     "GET api/v1/packs/<pack_id>": LOOK_HARD,
     "GET api/v1/packs/<pack_id>/download": LOOK_HARD,
+    "POST api/v1/packs/<pack_id>/again": Recipe(at={"pack_id": "{old_pack}"}),
     "GET api/v1/proposals": LOOK,
     "GET api/v1/proposals/<proposal_id>": LOOK,
     "GET api/v1/proposals/<proposal_id>/diff": LOOK,
     "GET api/v1/proposals/<proposal_id>/files/<path:path>": LOOK,
+    "GET api/v1/proposals/<proposal_id>/record": LOOK_HARD,
     "POST api/v1/proposals/<proposal_id>/countersignature": Recipe({"digest": "{digest}"}),
     "POST api/v1/proposals/<proposal_id>/rejection": Recipe({"digest": "{digest}", "comment": "x"}),
     "POST api/v1/proposals/<proposal_id>/packs": Recipe(),

@@ -36,7 +36,14 @@ from tenants.models import Membership, Session, User
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
 from tests.evidence.small_catalogue import small_catalogue
-from tests.portal.standing import pack_of, proposal_of, repository_in, sealed, task_of
+from tests.portal.standing import (
+    pack_of,
+    proposal_of,
+    record_of,
+    repository_in,
+    sealed,
+    task_of,
+)
 
 DIFF = b"""diff --git a/docs/adr/one.md b/docs/adr/one.md
 new file mode 100644
@@ -103,6 +110,8 @@ def _fill(made: Stocked, entries: int) -> None:
     proposal.save()
     Recommendation.objects.update(result={"layers": []})
     pack = pack_of(proposal)
+    old_pack = pack_of(proposal, over=True)
+    record_of(proposal, word.encode())
     service = tokens.add_service(word, [Role.DEVELOPER], project=project, by=by)
     token, secret = tokens.create_token(
         tomas, word, [Permission.TASK_VIEW, Permission.LEDGER_VIEW], days=9, by=by
@@ -238,6 +247,7 @@ def _fill(made: Stocked, entries: int) -> None:
         "proposal": str(proposal.pk),
         "digest": proposal.digest,
         "pack": str(pack.pk),
+        "old_pack": str(old_pack.pk),
         "person": str(bo.pk),
         "email": bo.email,
         "agent": str(User.objects.get(kind=User.Kind.AGENT).pk),

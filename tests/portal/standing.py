@@ -10,8 +10,9 @@ from agent.digests import proposal_digest
 from agent.models import Action, Artifact, Proposal, Recommendation, Repository, Task
 from agent.outputs import FILE
 from agent.runner import artifact_store
+from agent.signed_records import BUNDLE
 from evidence import ledger
-from evidence.models import Checkpoint, Pack
+from evidence.models import Checkpoint, Pack, SignedRecord
 from evidence.signing import FileKeys
 from tenants.models import Project, User
 
@@ -98,8 +99,13 @@ def proposal_of(owner: User, project: Project, **also: Any) -> Proposal:
     return proposal
 
 
-def pack_of(proposal: Proposal, content: bytes | None = b"PK-a-pack") -> Pack:
-    """A pack that is ready with that content, or (None) that nobody has built yet."""
+def pack_of(
+    proposal: Proposal, content: bytes | None = b"PK-a-pack", *, over: bool = False
+) -> Pack:
+    """A pack that is ready with that content, or (None) that nobody has built yet.
+
+    over: the file may not be downloaded since yesterday.
+    """
     pack: Pack = Pack.objects.create(
         project_id=proposal.project_id,
         object_type="proposal",
@@ -113,8 +119,23 @@ def pack_of(proposal: Proposal, content: bytes | None = b"PK-a-pack") -> Pack:
         stored = artifact_store().put(pack.tenant_id, content)
         pack.state, pack.sha256, pack.size = Pack.State.READY, stored.sha256, stored.size
         pack.finished_at = timezone.now()
+        pack.expires_at = timezone.now() + timedelta(days=-1 if over else 30)
         pack.save()
     return pack
+
+
+def record_of(proposal: Proposal, content: bytes = b'{"payload": "e30="}\n') -> SignedRecord:
+    """A record that was signed, as far as its rows and files go: the signature itself is none."""
+    stored = artifact_store().put(proposal.tenant_id, content)
+    record: SignedRecord = SignedRecord.objects.create(
+        object_id=str(proposal.pk),
+        project_id=proposal.project_id,
+        head_sha=proposal.head_sha,
+        files={BUNDLE: {"sha256": stored.sha256, "size": stored.size}},
+        manifest_sha256="0" * 64,
+        fingerprint="0" * 64,
+    )
+    return record
 
 
 def sealed() -> Checkpoint:

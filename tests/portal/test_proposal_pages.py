@@ -1,5 +1,6 @@
 """Proposal pages: reading what the agent proposes, deciding about it."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -10,13 +11,19 @@ from django.test.utils import CaptureQueriesContext
 
 from agent import lifecycle, repositories, runner
 from agent.models import Proposal, Review
+from agent.record import sign_record
+from agent.signed_records import BUNDLE
 from evidence import ledger
-from evidence.signing import FileKeys
+from evidence.dsse import open_envelope
+from evidence.models import Pack
+from evidence.records import MANIFEST
+from evidence.signing import FileKeys, VerifierKey
 from portal.pages import proposals
 from portal.pages.markdown import front_matter, rendered
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
+from tests.portal.standing import pack_of, record_of
 
 TABS = ["options", "options&layer=vector-search", "files", "diff", "checks", "evidence"]
 
@@ -191,6 +198,65 @@ def test_a_file_is_taken_away_as_it_stands_on_the_branch(acme, proposal, sign_in
     assert file.headers["Content-Disposition"] == 'attachment; filename="bom.cdx.json"'
     assert b"CycloneDX" in file.content
     assert elsewhere.status_code == 404
+
+
+def test_an_auditor_takes_the_signed_record_by_itself_and_that_is_on_record(
+    acme, proposal, sign_in, entries
+):
+    iris = sign_in(acme, "iris")
+    early = iris.get(address(proposal, "record/"))
+    with tenant_scope(acme.scope):
+        keys = FileKeys(settings.KEYS_DIR)
+        stored = sign_record(proposal.pk, keys).files[BUNDLE]
+        key = VerifierKey.parse(ledger.signer(keys).vkey)
+
+    page = iris.get(address(proposal, "?tab=evidence")).content.decode()
+    answer = iris.get(address(proposal, "record/"))
+
+    assert early.status_code == 409
+    assert address(proposal, "record/") in page
+    assert stored["sha256"] in page
+    name = f'filename="{proposal.head_sha}.intoto.jsonl"'
+    assert name in answer["Content-Disposition"]
+    said = [open_envelope(line, [key]) for line in answer.content.splitlines()]
+    assert json.loads(said[-1])["predicateType"] == MANIFEST
+    assert len(json.loads(said[-1])["predicate"]["statements"]) == len(said) - 1
+    assert entries(acme)[-1] == ("record.download", "ok")
+
+
+def test_the_evidence_tab_says_until_when_the_file_of_a_pack_is_kept(acme, proposal, sign_in):
+    with tenant_scope(acme.scope):
+        pack = pack_of(proposal)
+    iris = sign_in(acme, "iris")
+
+    page = iris.get(address(proposal, "?tab=evidence")).content.decode()
+    with tenant_scope(acme.scope):
+        Pack.objects.update(deleted_at=datetime(2026, 1, 7, tzinfo=UTC))
+    later = iris.get(address(proposal, "?tab=evidence")).content.decode()
+
+    assert f"{pack.expires_at:%Y-%m-%d}" in page
+    assert "Ready" in page
+    assert "deleted 2026-01-07" in later
+    assert "Expired" in later
+
+
+@pytest.mark.parametrize("door", ["/proposals/{}/record/", "/api/v1/proposals/{}/record"])
+def test_the_signed_record_is_for_auditors_and_admins(
+    acme, globex, proposal, sign_in, entries, door
+):
+    with tenant_scope(acme.scope):
+        record_of(proposal, b"signed")
+    path = door.format(proposal.pk)
+
+    assert sign_in(acme, "tomas").get(path).content == b"signed"
+    assert entries(acme)[-1] == ("record.download", "ok")
+    assert sign_in(acme, "bo").get(path).status_code == 403
+    assert entries(acme)[-1] == ("pack.export.denied", "denied")
+    assert sign_in(globex, "iris").get(path).status_code == 404
+    assert (
+        "record/"
+        not in sign_in(acme, "bo").get(address(proposal, "?tab=evidence")).content.decode()
+    )
 
 
 def test_a_large_file_is_folded_until_it_is_asked_for(acme, proposal, sign_in, monkeypatch):

@@ -5,7 +5,7 @@ import json
 import pytest
 from test_policy_versions import admins, by, in_effect  # noqa: F401
 
-from agent import lifecycle
+from agent import lifecycle, pack_orders
 from agent.models import Proposal
 from authz import cedar, people
 from authz.errors import BadRequest, Denied
@@ -76,7 +76,7 @@ def test_a_rule_about_the_data_class_stops_from_when_it_is_set(admins, proposal)
     with pytest.raises(Denied, match="frozen"):
         countersign(admins, proposal)
     with pytest.raises(Denied, match="frozen"):
-        lifecycle.export_pack(Proposal.objects.get(), by=by(admins, "tomas"))
+        pack_orders.export_pack(Proposal.objects.get(), by=by(admins, "tomas"))
 
     people.classify_project(admins.project, "confidential", by=by(admins, "tomas"))
     countersign(admins, proposal)
@@ -89,13 +89,13 @@ def test_a_pack_of_many_is_as_sensitive_as_what_it_covers(admins, proposal, of_r
     in_effect(admins, CLASS)
     Project.objects.create(slug="open", name="Open", classification="public")
     kind = Pack.Kind.REPOSITORY if of_repository else Pack.Kind.PERIOD
-    order = lifecycle.PackOrder(kind, proposal.repository if of_repository else None)
-    lifecycle.order_pack(order, by=by(admins, "tomas"))
+    order = pack_orders.PackOrder(kind, proposal.repository if of_repository else None)
+    pack_orders.order_pack(order, by=by(admins, "tomas"))
     people.classify_project(admins.project, "restricted", by=by(admins, "tomas"))
     proposal.repository.refresh_from_db()
 
     with pytest.raises(Denied, match="frozen"):
-        lifecycle.order_pack(order, by=by(admins, "tomas"))
+        pack_orders.order_pack(order, by=by(admins, "tomas"))
 
 
 def test_hindsight_tries_rules_on_the_risk_and_class_of_then(admins, proposal):  # noqa: F811
