@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 # For checks that read the portal's settings; apart from what `make serve` keeps.
 WITH_SERVERS := $(VENV)/python -m deploy.embedded run --home var/check --
-# A file of tests stays in one process; each process has servers of its own (tests/conftest.py).
+# A file of tests stays in one process; each process has servers of its own (tests/servers.py).
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export PORTAL_PORT
 

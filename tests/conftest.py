@@ -1,9 +1,7 @@
 """Real servers for every test, with three people: ada may, bo may not, eve is from elsewhere."""
 
-import fcntl
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -18,23 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from deploy import embedded  # noqa: E402  # the path above makes it importable
+from tests import servers  # noqa: E402  # the path above makes it importable
 from tests.telling import told  # noqa: E402
-
-RUNS = ROOT / "var" / "test"
-HOME = RUNS / str(os.getpid())
-
-
-def _servers() -> dict[str, str]:
-    """Servers of this run alone, made anew, so that no old table can hide a fault."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    with (RUNS / "lock").open("w") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        for left_behind in RUNS.iterdir():
-            if left_behind.is_dir() and not Path(f"/proc/{left_behind.name}").exists():
-                embedded.destroy(left_behind)
-    embedded.start(HOME)
-    return embedded.environment(HOME, evidence=True)
 
 
 def _only_hands_out(config: pytest.Config) -> bool:
@@ -45,17 +28,10 @@ def _only_hands_out(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.collectonly or config.option.markers or _only_hands_out(config):
         return
-    os.environ.update(_servers())
+    os.environ.update(servers.start())
     os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", DEBUG="0", DEMO="1")
     os.environ["LOG_LEVEL"] = "WARNING"
     Path(os.environ["DATA_DIR"]).mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, "manage.py", "bootstrap"],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_ROLE": "owner"},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
     django.setup()
     _share_middleware()
 
@@ -93,8 +69,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if HOME.exists():
-        embedded.destroy(HOME)
+    servers.end()
 
 
 @pytest.fixture(scope="session")

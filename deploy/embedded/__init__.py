@@ -86,25 +86,29 @@ def start(home: Path | None = None) -> dict[str, str]:
 
 def stop(home: Path | None = None) -> None:
     """Stop both servers of this folder, and no others; nothing happens when none runs."""
-    home = (home or default_home()).resolve()
-    if not home.is_dir():
-        return
-    try:
-        with locked(home):
-            servers = existing_servers_folder(home)
-            # SIGINT is PostgreSQL's "fast" shutdown: clients are sent away, nothing is lost.
-            stop_server("PostgreSQL", servers / "postgres", "postmaster.pid", signal.SIGINT)
-            stop_server("Valkey", servers / "valkey", "valkey.pid", signal.SIGTERM)
-    except OSError as error:
-        raise explained(error, home) from error
+    # SIGINT is PostgreSQL's "fast" shutdown: clients are sent away, nothing is lost.
+    _stop((home or default_home()).resolve(), signal.SIGINT)
 
 
 def destroy(home: Path) -> None:
     """Stop both servers of a throw-away folder and remove all that they kept."""
     home = home.resolve()
-    stop(home)
+    # SIGQUIT is its "immediate" one: nothing is written any more, as nothing will be read.
+    _stop(home, signal.SIGQUIT)
     for folder in (home, path_beside(home)):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop(home: Path, how: signal.Signals) -> None:
+    if not home.is_dir():
+        return
+    try:
+        with locked(home):
+            servers = existing_servers_folder(home)
+            stop_server("PostgreSQL", servers / "postgres", "postmaster.pid", how)
+            stop_server("Valkey", servers / "valkey", "valkey.pid", signal.SIGTERM)
+    except OSError as error:
+        raise explained(error, home) from error
 
 
 def status(home: Path | None = None) -> dict[str, int | None]:

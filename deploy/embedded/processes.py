@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.embedded.places import CannotStart, Place, as_user
 
 SECONDS_TO_START = 60
-SECONDS_TO_STOP = 60
+SECONDS_TO_STOP = 120  # on a busy disk the last writes take their time
 
 # Servers that this process started; held so that it can take note when one of them ends.
 _spawned: list[subprocess.Popen[str]] = []

@@ -12,7 +12,7 @@ from agent.places import forge_address, local_forge
 from deploy import embedded
 from evidence.models import Entry, StagedEntry
 from tests.at_browser import JUST_NOW
-from tests.conftest import HOME
+from tests.servers import HOME
 
 pytestmark = pytest.mark.timeout(400)
 

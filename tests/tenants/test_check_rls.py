@@ -15,7 +15,7 @@ from deploy import embedded
 from tenants import inspection
 from tenants.backend.base import DatabaseWrapper
 from tenants.models import Membership
-from tests.conftest import HOME
+from tests.servers import HOME
 
 ROOT = Path(__file__).parents[2]
 SAME = "tenant_id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid)"
