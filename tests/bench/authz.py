@@ -218,8 +218,8 @@ def _tenant_with_rows(owner: psycopg.Connection, dice: random.Random) -> Tenant:
     with owner.transaction(), owner.cursor() as cursor:
         _bind(cursor, tenant.id)
         cursor.executemany(
-            "INSERT INTO pool.tenants_project (id, slug, name, created_at)"
-            " VALUES (%s, %s, 'Bench', now())",
+            "INSERT INTO pool.tenants_project (id, slug, name, classification, created_at)"
+            " VALUES (%s, %s, 'Bench', 'internal', now())",
             [(project, f"p-{place}") for place, project in enumerate(tenant.projects)],
         )
         cursor.executemany(
@@ -234,14 +234,14 @@ def _tenant_with_rows(owner: psycopg.Connection, dice: random.Random) -> Tenant:
         )
         columns = (
             "id, kind, project_id, repository_id, branch, base_sha, goal, constraints, budgets,"
-            " owner_id, state, phase, reason, cancel_asked_by, created_at, touched_at"
+            " owner_id, state, phase, reason, cancel_asked_by, raised_for, created_at, touched_at"
         )
         tasks = []
         for task, project, user in tenant.tasks:
             at = datetime.fromtimestamp(1_700_000_000 + dice.random() * 10_000_000, UTC)
             tasks.append(
                 (task, "recommendation", project, repository, "", "", "Bench", "{}", "{}",
-                 user, "completed", "done", "", "", at, at)
+                 user, "completed", "done", "", "", "{}", at, at)
             )  # fmt: skip
         _put(cursor, "agent_task", columns, tasks)
         _put_tuples(cursor, tenant, rows, dice)
