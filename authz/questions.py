@@ -29,7 +29,7 @@ from authz.tokens import PREFIX, digest_of, touch
 from tenants.actor import Actor
 from tenants.models import User
 from tenants.models.people import ACTS_AS
-from tenants.scope import Scope, scope_of_host, tenant_scope
+from tenants.scope import Scope, scopes_of_hosts, tenant_scope
 from tenants.trace import tracing
 
 log = logging.getLogger(__name__)
@@ -105,12 +105,11 @@ def answer_all(askings: Sequence[Asking]) -> list[Answered | None]:
     for place, asking in enumerate(askings):
         by_host.setdefault(asking.host, []).append(place)
     with onrecord.collected() as decisions:
-        for host, places in by_host.items():
-            scope = scope_of_host(host)
-            if scope is None or scope.suspended:
+        for host, scope in scopes_of_hosts(by_host).items():
+            if scope.suspended:
                 continue
             with tenant_scope(scope):
-                for place, one in _of_tenant(scope, {p: askings[p] for p in places}):
+                for place, one in _of_tenant(scope, {p: askings[p] for p in by_host[host]}):
                     said[place] = one
         decisions.settle()
     return said

@@ -43,6 +43,7 @@ WITHHELD = (
 )
 
 SECONDS_TO_ANSWER = 60
+SECONDS_UNTIL_WE_SAY_SO = 15
 # A worker may finish its job; one that does not is cut off, and another takes the job up again.
 SECONDS_TO_END = 15
 WEB_PROCESSES = 2
@@ -128,10 +129,11 @@ def stop(home: Path) -> int:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[tuple[str, list[Part]]]:
+def running(home: Path, *, patience: float = SECONDS_TO_ANSWER) -> Iterator[tuple[str, list[Part]]]:
     """Start everything, give its address and parts, and stop what was started.
 
-    Raises Ended or CannotStart, with everything stopped again.
+    patience: seconds that the portal may take until it answers. Raises Ended or CannotStart, with
+    everything stopped again.
     """
     parts: list[Part] = []
     home.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,7 @@ def running(home: Path) -> Iterator[tuple[str, list[Part]]]:
             _prepare_data(values)
             _start_parts(parts, values, home)
             print("Starting the portal", flush=True)
-            _wait_for_answer(port, parts, home)
+            _wait_for_answer(port, parts, home, patience)
             yield _address(values), parts
         finally:
             # A second Ctrl-C must not leave half of it running.
@@ -242,11 +244,14 @@ def _process_environment(values: dict[str, str]) -> dict[str, str]:
     return inherited | values
 
 
-def _wait_for_answer(port: int, parts: list[Part], home: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_ANSWER
+def _wait_for_answer(port: int, parts: list[Part], home: Path, patience: float) -> None:
+    started = told = time.monotonic()
     answer = "no answer yet"
-    while time.monotonic() < deadline:
+    while (now := time.monotonic()) < started + patience:
         _require_alive(parts, home)
+        if now - told > SECONDS_UNTIL_WE_SAY_SO:
+            told = now
+            print(f"Still waiting for the portal ({now - started:.0f} s): {answer}", flush=True)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
                 return
@@ -256,7 +261,7 @@ def _wait_for_answer(port: int, parts: list[Part], home: Path) -> None:
         except OSError as error:
             answer = str(error)
         time.sleep(0.1)
-    raise Ended(f"The portal was not ready after {SECONDS_TO_ANSWER} s; it said: {answer}")
+    raise Ended(f"The portal was not ready after {patience:.0f} s; it said: {answer}")
 
 
 def _require_alive(parts: list[Part], home: Path) -> None:

@@ -1,7 +1,7 @@
 """Names the request or job that is running, so that all it leaves behind can be put together."""
 
+import random
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,7 +22,7 @@ def current_trace() -> str | None:
 def tracing(parent: str | None = None) -> Iterator[str]:
     """Run the block under one trace id: the one in `parent` (a traceparent), or a new one."""
     found = _PARENT.fullmatch(parent or "")
-    trace = found.group(1) if found and found.group(1) != _NONE else secrets.token_hex(16)
+    trace = found.group(1) if found and found.group(1) != _NONE else random_digits(32)
     token = _running.set(trace)
     try:
         yield trace
@@ -33,4 +33,13 @@ def tracing(parent: str | None = None) -> Iterator[str]:
 def traceparent() -> str | None:
     """What is running, as a traceparent for whatever is asked to go on with it."""
     trace = current_trace()
-    return f"00-{trace}-{secrets.token_hex(8)}-01" if trace else None
+    return f"00-{trace}-{random_digits(16)}-01" if trace else None
+
+
+def random_digits(count: int) -> str:
+    """Random hex digits, for names that nobody has to be unable to guess.
+
+    Asking the system for them would let go of the interpreter, and under load it takes milliseconds
+    to come back to it. After a fork the child's are others: Python sees to that.
+    """
+    return f"{random.getrandbits(4 * count):0{count}x}"

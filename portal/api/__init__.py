@@ -22,6 +22,7 @@ from portal.api import (
     members,
     models,
     packs,
+    projects,
     proposals,
     recommendations,
     repair_rules,
@@ -92,6 +93,7 @@ api = PortalAPI(
 answer_problems(api)
 api.add_router("/me", me.router)
 api.add_router("/access", access.router)
+api.add_router("/projects", projects.router)
 api.add_router("/repositories", repositories.router)
 api.add_router("/code", code.router)
 api.add_router("/catalogue", catalogue.router)

@@ -23,6 +23,7 @@ from portal.api.packs import PackOut
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.http import PortalRequest
+from tenants.models import Project
 from tenants.scope import current_tenant_id
 
 router = Router(tags=["Proposals"])
@@ -50,6 +51,7 @@ class ProposalOut(Schema):
     lines_added: int
     lines_removed: int
     risk_score: int | None = Field(description="0 to 100; empty for older proposals.")
+    classification: str = one_of(Project.Classification.values, "Of its project.")
     failing_checks: int
     created_at: datetime
 
@@ -266,7 +268,7 @@ def export_pack(request: PortalRequest, proposal_id: UUID) -> Status[Pack]:
 
 
 def _seen_by(request: PortalRequest) -> QuerySet[Proposal]:
-    rows = Proposal.objects.select_related("repository", "task__owner")
+    rows = Proposal.objects.select_related("repository", "project", "task__owner")
     return visible(request.actor, Permission.PROPOSAL_VIEW, rows)
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -23,6 +23,7 @@ from django.http.request import split_domain_port, validate_host
 from authz.permissions import Permission
 from authz.questions import Answered, Asking, Question, answer_all, can_be_asked
 from portal.api.decisions import KINDS, MOST, TENANT
+from tenants.trace import random_digits
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 PATH = "/api/v1/decisions"
 LARGEST = 64 * 1024  # bytes of a body; a hundred questions are 13,000
 TOGETHER = 256  # requests that are answered at once, at most
+IDLE = 2.0  # seconds without a question after which the session is given back
 PERMISSIONS = {permission.value: permission for permission in Permission}
 HEADERS = [
     (b"content-type", b"application/json; charset=utf-8"),
@@ -77,7 +79,12 @@ class Line:
 
     def _work(self) -> None:
         while True:
-            together = [self._waiting.get()]
+            try:
+                first = self._waiting.get(timeout=IDLE)
+            except queue.Empty:
+                connection.close()  # nobody asks: others may need the session
+                first = self._waiting.get()
+            together = [first]
             while len(together) < TOGETHER:
                 try:
                     together.append(self._waiting.get_nowait())
@@ -99,8 +106,9 @@ def _tell(told: list[tuple[Waiting, Answered | None]]) -> None:
 
 
 def _answers(askings: list[Asking]) -> list[Answered | None]:
+    # A session that broke meanwhile is noticed by the question that fails, and costs its round
+    # trips to nobody else.
     try:
-        connection.close_if_unusable_or_obsolete()
         return answer_all(askings)
     except Exception as fault:  # noqa: BLE001  # Django asks again, and reports what is broken
         log.warning("questions go the long way", error=f"{type(fault).__name__}: {fault}")
@@ -127,7 +135,7 @@ class QuickDecisions:
             await self.otherwise(scope, _again(messages, receive), send)
             return
         took = (time.perf_counter() - started) * 1000
-        name = uuid4().hex[:12]
+        name = random_digits(12)
         said = json.dumps(
             [
                 {"allowed": one.allowed, "reasons": one.reasons, "revision": one.revision}

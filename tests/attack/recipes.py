@@ -557,6 +557,9 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/tasks/<task_id>/undoing": Recipe(
         works=None, why_not="its pull request stands on no forge", bo=True
     ),
+    "GET api/v1/projects": LOOK,
+    "GET api/v1/projects/<project_id>": LOOK_HARD,
+    "PATCH api/v1/projects/<project_id>": Recipe({"classification": "confidential"}),
     "GET api/v1/repair-rules/<project_id>": LOOK_HARD,
     "PUT api/v1/repair-rules/<project_id>": Recipe({"ask": "always", "risk_from": 0.2}),
     "GET api/v1/flaky-tests": LOOK,

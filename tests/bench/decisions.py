@@ -1,20 +1,19 @@
 """Questions about rights over HTTP at a fixed rate: python -m tests.bench.decisions [--rate N].
 
-Open loop: each request has its moment, decided beforehand, whether or not earlier ones have been
-answered, and its time counts from that moment. So a server that falls behind is seen to. Goes to a
-portal of its own on this machine, for a few seconds, with everything that a real question takes:
-who asks, the tenant's row security, the answer on record on disk before it is sent. Programs ask
-with a token, browsers with a session (--by session).
+Open loop, see tests/bench/open_loop.py. Goes to a portal of its own on this machine, for a few
+seconds, with everything that a real question takes: who asks, the tenant's row security, the answer
+on record on disk before it is sent. Programs ask with a token, browsers with a session (--by
+session). Starting that portal takes minutes on a busy machine; it says what it waits for.
 """
 
 import argparse
-import asyncio
 import html
 import json
 import os
 import platform
 import socket
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,23 +21,27 @@ from urllib.parse import urlsplit
 
 from deploy import embedded, stack
 from deploy.journey import COUNTERSIGNER, Session
+from tests.bench.open_loop import send
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "var" / "bench-decisions"
-CONNECTIONS = 64
 GOAL_MS = 25
-PATIENCE = 30.0  # seconds that the last answers are waited for
+PATIENCE = 900  # seconds that the portal may take to start
+EXPECTED = b'"allowed": true'
 EDGES = (1, 2, 3, 5, 8, 12, 18, 25, 40, 60, 100, 200, 500, 1000, 5000, 60_000)  # milliseconds
 
 
 @dataclass
 class Measured:
-    """Milliseconds from each request's moment to its answer; and what the decisions took."""
+    """Milliseconds from each request's moment to its answer, and milliseconds of processor that
+    one request took the web processes, and the sender."""
 
     rate: int
     each: int  # questions in a request
     waited: list[float]
     failed: int
+    served_for: float
+    sent_for: float
 
     def at(self, share: float) -> float:
         ordered = sorted(self.waited)
@@ -66,38 +69,61 @@ def main() -> None:
     )
     print(heading, flush=True)
     try:
-        with stack.running(HOME) as (address, _parts):
-            found = [
-                _measured(address, options.by, rate, options.each, options.seconds)
-                for rate in options.rate
-            ]
+        with stack.running(HOME, patience=PATIENCE) as (address, parts):
+            web = next(part.process.pid for part in parts if part.name == "web")
+            found = [_measured(address, web, rate, options) for rate in options.rate]
     finally:
         embedded.destroy(HOME)
     if options.picture:
         options.picture.write_text(_picture(found, heading))
 
 
-def _measured(address: str, by: str, rate: int, each: int, seconds: int) -> Measured:
+def _measured(address: str, web: int, rate: int, options: argparse.Namespace) -> Measured:
     person = Session(address, COUNTERSIGNER)
     person.sign_in()
     repository = person.read("/repositories")["items"][0]
     question = {"permission": "repository.view", "type": "repository", "id": repository["id"]}
-    body = json.dumps({"questions": [question] * each}).encode()
-    head = _of_session(address, person) if by == "session" else _of_token(person)
+    body = json.dumps({"questions": [question] * options.each}).encode()
+    head = _of_session(address, person) if options.by == "session" else _of_token(person)
     request = _request(address, head, body)
+    port = urlsplit(address).port
+    assert port is not None
     # The first requests load what every process needs once.
-    asyncio.run(_asked(address, request, 20, 3))
-    waited, failed = asyncio.run(_asked(address, request, rate, seconds))
-    measured = Measured(rate, each, waited, failed)
+    send(port, request, EXPECTED, 20, 3)
+    before = _processor_seconds(web)
+    sent = send(port, request, EXPECTED, rate, options.seconds)
+    spent = _processor_seconds(web) - before
+    count = rate * options.seconds
+    measured = Measured(
+        rate, options.each, sent.waited, sent.failed, spent / count * 1e3, sent.cpu / count * 1e3
+    )
+    if not sent.waited:
+        raise SystemExit(f"none of {count:,} requests was answered: see {HOME / 'log'}")
     print(
-        f"decisions over HTTP by {by}, load {os.getloadavg()[0]:.1f}:"
-        f" {rate}/s x {each} question(s), n={len(waited):,}, failed {failed}:"
+        f"decisions over HTTP by {options.by}, load {os.getloadavg()[0]:.1f}:"
+        f" {rate}/s x {options.each} question(s), n={len(sent.waited):,}, failed {sent.failed}:"
         f" p50 {measured.at(0.5):.1f} ms, p95 {measured.at(0.95):.1f} ms,"
-        f" p99 {measured.at(0.99):.1f} ms, most {max(waited):.1f} ms"
-        f" (goal at 500/s: p99 {GOAL_MS} ms), mean {statistics.fmean(waited):.1f} ms",
+        f" p99 {measured.at(0.99):.1f} ms, most {max(sent.waited):.1f} ms"
+        f" (goal at 500/s: p99 {GOAL_MS} ms), mean {statistics.fmean(sent.waited):.1f} ms;"
+        f" processor for each: web {measured.served_for:.2f} ms, sender {measured.sent_for:.2f} ms",
         flush=True,
     )
     return measured
+
+
+def _processor_seconds(parent: int) -> float:
+    """What a process and its children have run so far."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            said = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended just now
+            continue
+        if parent in (int(entry.name), int(said[1])):
+            ticks += int(said[11]) + int(said[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _of_session(address: str, person: Session) -> list[str]:
@@ -124,59 +150,24 @@ def _request(address: str, who: list[str], body: bytes) -> bytes:
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
-async def _asked(address: str, request: bytes, rate: int, seconds: int) -> tuple[list[float], int]:
-    """Milliseconds of every answer, and how many requests had none or a wrong one."""
-    port = urlsplit(address).port
-    idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(min(CONNECTIONS, rate)):
-        idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
-    loop = asyncio.get_running_loop()
-    start = loop.time() + 0.1
-    waited: list[float] = []
-
-    async def one(number: int) -> None:
-        moment = start + number / rate
-        await asyncio.sleep(moment - loop.time())
-        reader, writer = await idle.get()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        lines = head.decode("latin-1").lower().split("\r\n")
-        [size] = [line.split(":")[1] for line in lines if line.startswith("content-length:")]
-        said = await reader.readexactly(int(size))
-        idle.put_nowait((reader, writer))
-        if b" 200 " in head.split(b"\r\n")[0] and json.loads(said)[0]["allowed"]:
-            waited.append((loop.time() - moment) * 1000)
-
-    tasks = [asyncio.create_task(one(number)) for number in range(rate * seconds)]
-    done, late = await asyncio.wait(tasks, timeout=seconds + PATIENCE)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-    for task in done:
-        task.result()
-    while not idle.empty():
-        idle.get_nowait()[1].close()
-    return waited, len(tasks) - len(waited)
-
-
-def _picture(found: list[Measured], heading: str) -> str:
-    """A histogram for each rate, one under the other, on a logarithmic scale of milliseconds."""
-    width, high, left, gap = 760, 90, 60, 60
+def _picture(found: Sequence[Measured], heading: str) -> str:
+    """A histogram for each rate, one under the other, on a logarithmic scale of milliseconds, with
+    lines at the goal, the median and the 99th percentile."""
+    width, high, left, gap = 760, 90, 60, 66
+    step = (width - left - 20) / len(EDGES)
     parts = []
     for row, measured in enumerate(found):
-        top = 50 + row * (high + gap)
+        top = 56 + row * (high + gap)
         counts = [0] * len(EDGES)
         for waited in measured.waited:
-            counts[next(i for i, edge in enumerate(EDGES) if waited <= edge)] += 1
-        step = (width - left - 20) / len(EDGES)
-        most = max(counts)
+            counts[_bar_of(waited)] += 1
         said = (
             f"{measured.rate} requests/s x {measured.each}: p50 {measured.at(0.5):.1f} ms,"
             f" p99 {measured.at(0.99):.1f} ms, n={len(measured.waited):,}, failed {measured.failed}"
         )
-        parts.append(f'<text x="{left}" y="{top - 8}">{html.escape(said)}</text>')
+        parts.append(f'<text x="{left}" y="{top - 14}">{html.escape(said)}</text>')
         for place, (edge, count) in enumerate(zip(EDGES, counts, strict=True)):
-            tall = high * count / most
+            tall = high * count / max(counts)
             x = left + place * step
             within = "bar" if edge <= GOAL_MS else "bar late"
             parts.append(
@@ -184,10 +175,17 @@ def _picture(found: list[Measured], heading: str) -> str:
                 f' width="{step - 2:.1f}" height="{tall:.1f}"/>'
                 f'<text class="edge" x="{x + step:.1f}" y="{top + high + 14}">{edge}</text>'
             )
+        lines = {"goal": float(GOAL_MS), "p50": measured.at(0.5), "p99": measured.at(0.99)}
+        for name, at in lines.items():
+            x = left + _position(at) * step
+            parts.append(
+                f'<line class="{name}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + high}"/>'
+                f'<text class="edge" x="{x + 2:.1f}" y="{top - 2}">{name}</text>'
+            )
     tall = 60 + len(found) * (high + gap)
     style = (
         "text{font:13px sans-serif;fill:#1f2933}.edge{font-size:10px;text-anchor:end}"
-        ".bar{fill:#2f6f4f}.late{fill:#b3541e}"
+        ".bar{fill:#2f6f4f}.late{fill:#b3541e}line{stroke:#1f2933}.goal{stroke-dasharray:4 3}"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {tall}" role="img">'
@@ -195,6 +193,17 @@ def _picture(found: list[Measured], heading: str) -> str:
         f'<text x="{left}" y="20">Milliseconds from the planned moment to the answer.'
         f" {html.escape(heading)}</text>{''.join(parts)}</svg>\n"
     )
+
+
+def _bar_of(waited: float) -> int:
+    return next((place for place, edge in enumerate(EDGES) if waited <= edge), len(EDGES) - 1)
+
+
+def _position(waited: float) -> float:
+    """Where a time stands among the bars: 1.5 is the middle of the second."""
+    place = _bar_of(waited)
+    below = EDGES[place - 1] if place else 0
+    return place + min(1.0, (waited - below) / (EDGES[place] - below))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from uuid import uuid4
@@ -357,13 +358,8 @@ def test_an_answer_that_cannot_be_put_on_disk_is_not_given(token_of, quickly, mo
 
 def test_a_closed_company_is_answered_by_django(acme, token_of, quickly, monkeypatch):
     secret = token_of("ada")
-    monkeypatch.setattr(
-        questions,
-        "scope_of_host",
-        lambda host: type(acme.scope)(
-            acme.scope.tenant_id, acme.slug, "Acme", acme.scope.schema, suspended=True
-        ),
-    )
+    closed = replace(acme.scope, suspended=True)
+    monkeypatch.setattr(questions, "scopes_of_hosts", lambda hosts: dict.fromkeys(hosts, closed))
 
     assert quickly(secret, ("task.view", "tenant"))[0] == 299
 

@@ -43,6 +43,43 @@ def test_who_may_not_change_it_reads_it(acme, sign_in):
         assert Project.objects.get(pk=acme.project.pk).classification == "internal"
 
 
+def test_programs_read_the_class_and_people_change_it_over_the_api(acme, globex, sign_in, entries):
+    at = f"/api/v1/projects/{acme.project.pk}"
+    tomas, bo, eve = (sign_in(acme, "tomas"), sign_in(acme, "bo"), sign_in(globex, "eve"))
+    with tenant_scope(acme.scope):
+        proposal = proposal_of(acme.people["bo"], acme.project)
+
+    changed = tomas.patch(at, {"classification": "restricted"}, "application/json")
+
+    assert (changed.status_code, changed.json()["classification"]) == (200, "restricted")
+    assert entries(acme)[-1] == ("project.classify", "ok")
+    assert bo.get(at).json() == changed.json()
+    listed = bo.get("/api/v1/projects").json()["items"]
+    assert [one["classification"] for one in listed if one["id"] == str(acme.project.pk)] == [
+        "restricted"
+    ]
+    assert bo.get(f"/api/v1/proposals/{proposal.pk}").json()["classification"] == "restricted"
+    for client, status in ((bo, 403), (eve, 404)):
+        answer = client.patch(at, {"classification": "public"}, "application/json")
+        assert answer.status_code == status
+    assert eve.get(at).status_code == 404
+    wrong = tomas.patch(at, {"classification": "x"}, "application/json")
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"] == {
+        "classification": "must be one of public, internal, confidential, restricted"
+    }
+    assert bo.get(at).json()["classification"] == "restricted"
+
+
+def test_no_token_can_be_made_that_changes_the_class(acme, sign_in):
+    wanted = {"name": "x", "scopes": ["project.classify"], "days": 1}
+
+    answer = sign_in(acme, "tomas").post("/api/v1/tokens", wanted, "application/json")
+
+    assert answer.status_code == 422
+    assert "project.classify" in answer.json()["errors"]["scopes"]
+
+
 def test_a_proposal_shows_risk_with_reasons_and_data_class(acme, sign_in):
     with tenant_scope(acme.scope):
         reasons = [{"points": 25, "said": "it touches how it is built and checked: .github/x"}]
