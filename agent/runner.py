@@ -62,7 +62,6 @@ from agent.retrieval.citing import Cited
 from agent.risk import measure
 from agent.supplies import environment_of
 from agent.tools import TOOLS, BadArguments, Bench, Cost, Observation, Tool
-from agent.tools.contract import plainly
 from agent.upgrade import UpgradePlanner
 from agent.watch import Watch
 from authz.change import answered, change, effect
@@ -239,8 +238,7 @@ def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
         requester=Person(task.owner.name, task.owner.email),
         sandbox=sandbox.engine,
         packages=settings.PACKAGES_DIR,
-        # Repairs run with the plain Python, as their search does.
-        environment=plainly if task.kind == Task.Kind.BUGFIX else environment_of,
+        environment=environment_of,
         earlier=earlier,
         search=partial(_cited, task.project_id),
         code=partial(_code, task),

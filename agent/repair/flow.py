@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
 from typing import Any
 
-from agent.repair.edits import apply, changed_lines, unified
+from agent.repair.edits import Edit, apply, changed_lines, unified
 from agent.repair.explanation import explained
 from agent.repair.localise import knowledge
 from agent.repair.operators import Candidate
@@ -162,7 +162,8 @@ def repair(
     sources: the whole tree, path to content; files of tests are never changed. red: node ids, or
     None for whatever fails. seconds: for everything, clean runs included. cancelled: asked between
     batches; when it says yes the repair ends as out of time. suggest: asked for changes when no
-    small one helps; what it proposes is tried, ranked and proven like any other.
+    small one helps, or when several that behave differently pass and none of them is much likelier
+    than the others; what it proposes is tried, ranked with them and proven like any other.
     """
     return _Repairing(
         sources, red, engine, seconds, on_progress, environment, cancelled, suggest
@@ -195,6 +196,7 @@ class _Repairing:
         self._cancelled = cancelled or (lambda: False)
         self._suggest = suggest
         self._suggested = ""
+        self._proposed: set[tuple[Edit, ...]] = set()
         self._red: dict[str, str] = {}
         self._wall = max(120.0, 2 * seconds)
 
@@ -276,10 +278,15 @@ class _Repairing:
                 ),
             )
             found = search.run()
+            order_of, inputs = self._ranked(session, found)
             beside: list[Candidate] = []
-            if not found.passing and self._suggest is not None:
+            doubt = _doubt(order_of, inputs)
+            if doubt and self._suggest is not None:
                 said = {test: str(baseline[test].get("said", "")) for test in self._red}
-                beside = self._ask(self._suggest, search, said, suspects, reserve)
+                before = len(found.passing)
+                beside = self._ask(self._suggest, doubt, search, said, suspects, reserve)
+                if len(found.passing) > before:
+                    order_of, inputs = self._ranked(session, found)
             figures = _figures(found)
             if not found.passing and not beside:
                 how = Ended.NOT_FOUND if found.exhausted else Ended.OUT_OF_TIME
@@ -287,27 +294,31 @@ class _Repairing:
                 if self._suggested:
                     why += f"; {self._suggested}"
                 return self._ended(how, why, suspects=suspects, **figures)
-            self._say("rank", f"comparing {len(found.passing)} changes that pass",
-                      found.tried, len(found.passing))  # fmt: skip
-            order_of, inputs = self._ranked(session, found)
-        order_of += ranked(beside, {}, [0] * len(beside), first_cluster=len(order_of))
+        # What was not run beside the others is no likelier than the last of them.
+        most = order_of[-1].probability if order_of else 1.0
+        order_of += [
+            replace(one, probability=min(one.probability, most))
+            for one in ranked(beside, {}, [0] * len(beside), first_cluster=len(order_of))
+        ]
         return self._proven(order_of, inputs, found, suspects, longest)
 
     def _ask(
         self,
         suggest: Suggest,
+        doubt: str,
         search: Search,
         said: Mapping[str, str],
         suspects: tuple[Suspect, ...],
         reserve: float,
     ) -> list[Candidate]:
         """Try what somebody else proposes; returns what only clean runs can tell about."""
-        self._say("suggest", "no small change helps; asking a language model")
+        self._say("suggest", f"{doubt}; asking a language model")
         left = self._seconds - reserve - self._elapsed()
         places = tuple((one.path, one.line) for one in suspects)
         came = suggest(Case(self._sources, said, places, max(5.0, left)))
         made = acceptable(self._sources, came, is_test_file)
         self._suggested = came.words
+        self._proposed = {candidate.edits for candidate in made}
         self._say("suggest", f"{self._suggested}; {len(made)} of them are tried")
         return search.also(made)
 
@@ -330,7 +341,12 @@ class _Repairing:
         return tuple(found[:30])
 
     def _ranked(self, session: Session, found: Found) -> tuple[list[Ranked], list[str]]:
-        kept = sorted(found.passing, key=lambda one: (one[0].cost, one[0].edits))[:COMPARED]
+        if found.passing:
+            self._say("rank", f"comparing {len(found.passing)} changes that pass",
+                      found.tried, len(found.passing))  # fmt: skip
+        kept = sorted(found.passing, key=lambda one: (one[0].cost, one[0].edits))
+        # However many small changes pass: what was asked for is compared with them.
+        kept = kept[:COMPARED] + [one for one in kept[COMPARED:] if one[0].edits in self._proposed]
         answers, inputs = session.behave([c for c, _ in kept], COMPARING_LIMIT)
         return ranked([c for c, _ in kept], answers, [taken.steps for _, taken in kept]), inputs
 
@@ -419,6 +435,16 @@ class _Repairing:
                 inputs=len(inputs),
             )
         )
+
+
+def _doubt(order: Sequence[Ranked], inputs: Sequence[str]) -> str:
+    """Why somebody else should be asked as well; empty when what was found is clear enough."""
+    if not order:
+        return "no small change helps"
+    behaviours = len({one.cluster for one in order})
+    if behaviours == 1 or confidence(order[0].probability, len(inputs)) == "high":
+        return ""
+    return f"the tests cannot tell {behaviours} behaviours apart"
 
 
 def _figures(found: Found) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         engine=bench.sandbox(),
         seconds=float(arguments.get("seconds", SECONDS)),
         on_progress=say,
+        environment=bench.environment(files),
         cancelled=bench.cancelled,
         suggest=suggest,
     )
@@ -157,7 +158,8 @@ def unified_diff(path: str, before: bytes, after: bytes) -> str:
 PROPOSE_REPAIR = Tool(
     propose_repair,
     Permission.TASK_RUN,
-    says="Search for a small change that makes failing tests pass; ask a model if none does.",
+    says="Search for a small change that makes failing tests pass; where none does, or several"
+    " do that differ, ask a model as well.",
     arguments=takes(
         ("red",),
         red=listed({"type": "string"}, "Tests that fail.", minItems=1, maxItems=200),

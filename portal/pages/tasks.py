@@ -116,7 +116,7 @@ def _filed(
             repository=chosen,
             owner=request.user,
             by=request.actor,
-            budgets={"wall_s": typed["wall_s"]} if typed.get("wall_s") else None,
+            budgets={name: typed[name] for name in budget.DEFAULTS if typed.get(name)},
         )
     except BadRequest as refusal:
         return _form(request, template, repositories, typed, refusal.errors, 422)
@@ -246,7 +246,7 @@ def _form(
         "hows": HOWS,
         "refactorings": REFACTORINGS,
         "limits": LIMITS,
-        "wall_s": budget.DEFAULTS["wall_s"],
+        "defaults": budget.DEFAULTS,
     }
     return render(request, template, context, status=status)
 

@@ -46,6 +46,22 @@ def test_a_developer_files_a_bug_and_finds_it_in_the_list(acme, sign_in, entries
     assert entries(acme)[-1] == ("task.create", "ok")
 
 
+def test_what_models_may_cost_is_asked_with_the_defaults_shown(acme, sign_in):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    bo = sign_in(acme, "bo")
+    form = bo.get("/tasks/new/").content.decode()
+    assert 'placeholder="200000"' in form
+    assert 'name="usd"' in form
+
+    bug = {**BUG, "repository": str(repository.pk)}
+    answer = bo.post("/tasks/new/", {**bug, "tokens": "5000", "usd": "0"})
+
+    with tenant_scope(acme.scope):
+        task = Task.objects.get(pk=answer["Location"].strip("/").rpartition("/")[2])
+        assert task.budgets == {"wall_s": 600, "steps": 60, "tokens": 5000, "usd": 0}
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -53,6 +69,8 @@ def test_a_developer_files_a_bug_and_finds_it_in_the_list(acme, sign_in, entries
         ({"how": "named", "names": "not a test"}, "a test is named like"),
         ({"how": "pasted", "code": "x = 1"}, "holds no test"),
         ({"wall_s": "never"}, "must be 1 to 3,600 seconds"),
+        ({"tokens": "-1"}, "must be 0 to 2,000,000 tokens"),
+        ({"usd": "a lot"}, "must be 0 to 100 US dollars"),
         ({"repository": "00000000-0000-4000-8000-000000000000"}, "choose one of these"),
     ],
 )

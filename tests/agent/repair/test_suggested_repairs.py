@@ -2,7 +2,10 @@
 
 import pytest
 
-from agent.repair import Ended, is_test_file, repair
+from agent.repair import Ended, flow, is_test_file, repair
+from agent.repair.edits import Edit
+from agent.repair.operators import Candidate
+from agent.repair.ranking import Ranked
 from agent.repair.suggestions import (
     Case,
     NotAcceptable,
@@ -88,6 +91,61 @@ def test_what_breaks_another_test_or_helps_nothing_is_no_repair():
     assert done.ended in {Ended.NOT_FOUND, Ended.OUT_OF_TIME}
     assert done.patches == ()
     assert "Mo proposed 1 change" in done.reason
+
+
+# One test, met by many small changes that do different things.
+POSTAGE = {
+    "postage.py": b"def postage(total):\n    return 0 if total > 50 else 5\n",
+    "tests/test_postage.py": b"""from postage import postage
+
+
+def test_fifty_is_enough():
+    assert postage(50) == 0
+
+
+def test_ten_is_not():
+    assert postage(10) == 5
+""",
+}
+
+
+def test_where_tests_cannot_tell_repairs_apart_what_is_proposed_competes_with_them():
+    asked: list[Case] = []
+
+    def suggest(case):
+        asked.append(case)
+        old = "    return 0 if total > 50 else 5\n"
+        new = "    if total < 50:\n        return 5\n    return 0\n"
+        return Suggestion("Mo", (Proposed((("postage.py", old, new),)),), read=("postage.py",))
+
+    done = repair(POSTAGE, None, engine=engine(), seconds=60, suggest=suggest)
+
+    assert done.ended == Ended.REPAIRED
+    assert done.behaviours > 1
+    assert len(asked) == 1
+    assert done.suggested == "Mo proposed 1 change after reading: postage.py"
+    [proposed] = [one for one in done.patches if one.operator == "a change that Mo proposed"]
+    assert 0 < proposed.probability < 1
+    assert {one.operator for one in done.patches} > {proposed.operator}
+
+
+def _ranked(*rows):
+    edit = Edit("postage.py", 0, 0, "")
+    made = Candidate((edit,), "a change", 1.0, 1, "")
+    return [Ranked(made, 1.0, cluster, probability, ()) for cluster, probability in rows]
+
+
+@pytest.mark.parametrize(
+    ("order", "doubt"),
+    [
+        ([], "no small change helps"),
+        (_ranked((0, 0.4), (1, 0.3)), "the tests cannot tell 2 behaviours apart"),
+        (_ranked((0, 0.75), (1, 0.1)), ""),  # one is much likelier
+        (_ranked((0, 0.3), (0, 0.3)), ""),  # all do the same
+    ],
+)
+def test_somebody_else_is_asked_only_in_doubt(order, doubt):
+    assert flow._doubt(order, ["f(1)"]) == doubt
 
 
 @pytest.mark.parametrize(
