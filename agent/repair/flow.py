@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
@@ -19,12 +20,12 @@ from agent.repair.suggestions import Case, Suggest, acceptable
 from agent.repair.unit import Knowledge
 from agent.sandbox.job import Engine, Environment
 
-BASELINE_LIMIT = Limit(3_000_000, 5.0)  # of one test on the code as it is
+BASELINE_LIMIT = Limit(2_000_000, 5.0)  # of one test on the code as it is
 TRACED_LIMIT = Limit(3_000_000, 10.0)  # the same while it is traced
 LOOPING = 3  # tests that never end which are traced, for a shorter time
 LOOPING_LIMIT = Limit(5_000, 1.0)
-LEAST_LIMIT = Limit(200_000, 2.0)  # of one test of a candidate
-LEAST_PROVING = Limit(1_000_000, 10.0)  # of one test in a clean run
+LEAST_LIMIT = Limit(40_000, 2.0)  # of one test of a candidate
+LEAST_PROVING = Limit(200_000, 10.0)  # of one test in a clean run
 PROBED = 40  # tests that are traced, half of them passing
 QUICK = Limit(20_000, 0.1)  # a passing test this quick is tried on every candidate
 QUICK_TESTS = 60
@@ -110,10 +111,10 @@ class Repair:
     """What came of one repair.
 
     patches: best first, one for each behaviour first; empty unless some passed. proof: of the
-    first patch. red: failing tests with the kind of error. told_apart: whether the tests can tell
-    the patches apart, that is, whether all behave alike. suggested: what came of asking somebody
-    else, in words. seconds: in all; first_after: of the search, to the first patch. reason: of the
-    end, in plain words.
+    first patch, where one was wanted. red: failing tests with the kind of error. told_apart:
+    whether the tests can tell the patches apart, that is, whether all behave alike. suggested: what
+    came of asking somebody else, in words. seconds: in all; first_after: of the search, to the
+    first patch. reason: of the end, in plain words.
     """
 
     ended: Ended
@@ -156,6 +157,7 @@ def repair(
     environment: Environment | None = None,
     cancelled: Callable[[], bool] | None = None,
     suggest: Suggest | None = None,
+    proven: bool = True,
 ) -> Repair:
     """Look for a small change that makes the red tests pass and breaks none.
 
@@ -163,15 +165,31 @@ def repair(
     None for whatever fails. seconds: for everything, clean runs included. cancelled: asked between
     batches; when it says yes the repair ends as out of time. suggest: asked for changes when no
     small one helps, or when several that behave differently pass and none of them is much likelier
-    than the others; what it proposes is tried, ranked with them and proven like any other.
+    than the others; what it proposes is tried, ranked with them and proven like any other. proven:
+    whether clean runs have to confirm the first; without, `proof` is None, for who makes runs of
+    his own.
     """
     return _Repairing(
-        sources, red, engine, seconds, on_progress, environment, cancelled, suggest
+        sources, red, engine, seconds, on_progress, environment, cancelled, suggest, proven
     ).run()
 
 
 class _Cancelled(Exception):
     pass
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What the tests give on the code as it is.
+
+    taken: by each test. said: by those that are red. longest: ten times what one test takes.
+    """
+
+    tests: list[str]
+    passing: list[str]
+    taken: Mapping[str, Limit]
+    said: Mapping[str, str]
+    longest: Limit
 
 
 class _Repairing:
@@ -185,6 +203,7 @@ class _Repairing:
         environment: Environment | None,
         cancelled: Callable[[], bool] | None,
         suggest: Suggest | None,
+        proven: bool,
     ) -> None:
         self._sources = dict(sources)
         self._asked = list(red) if red is not None else None
@@ -195,6 +214,7 @@ class _Repairing:
         self._environment = environment
         self._cancelled = cancelled or (lambda: False)
         self._suggest = suggest
+        self._proof_wanted = proven
         self._suggested = ""
         self._proposed: set[tuple[Edit, ...]] = set()
         self._red: dict[str, str] = {}
@@ -204,6 +224,8 @@ class _Repairing:
         try:
             return self._run()
         except SessionLost as lost:
+            if self._cancelled():
+                return self._ended(Ended.OUT_OF_TIME, "stopped on request")
             return self._ended(Ended.SANDBOX_LOST, str(lost))
         except _Cancelled:
             return self._ended(Ended.OUT_OF_TIME, "stopped on request")
@@ -222,85 +244,102 @@ class _Repairing:
 
     def _run(self) -> Repair:
         self._say("collect", "collecting the tests")
-        with Session(
-            self._engine, self._sources, environment=self._environment, seconds=self._wall + 30
-        ) as session:
-            tests, uncollected = session.hello()
-            start = max(START, self._elapsed())
-            if not tests:
-                why = uncollected[0]["why"].strip().splitlines()[-1] if uncollected else "no tests"
-                return self._ended(Ended.NOT_COLLECTED, why)
-            self._say("baseline", f"running {len(tests)} tests on the code as it is")
-            baseline = session.baseline((), BASELINE_LIMIT)
-            failing = {t: str(got["kind"]) for t, got in baseline.items() if not got["ok"]}
-            if self._asked is None:
-                self._red = failing
-            else:
-                wanted = _expanded(self._asked, tests)
-                self._red = {t: kind for t, kind in failing.items() if t in wanted}
-            if not self._red:
-                return self._ended(Ended.NOTHING_RED, "no test that should be repaired fails")
-            passing = [t for t in tests if baseline.get(t, {}).get("ok")]
-            took = {t: float(got["ms"]) / 1000 for t, got in baseline.items()}
-            steps = {t: int(got["steps"]) for t, got in baseline.items()}
-            ends = [t for t in tests if self._red.get(t) != "timeout" and t in took]
-            longest = LEAST_LIMIT
-            for test in ends:
-                if test in self._red or test in passing:
-                    taken = Limit(steps[test], took[test])
-                    longest = longest.at_least(taken.times(10))
-            known = self._localise(session, passing)
-            suspects = self._suspects(known.suspicion)
-            if not suspects:
-                return self._ended(Ended.NOT_FOUND, "the failing tests run no line of the sources")
-            reserve = min(0.35 * self._seconds, 5 * start + 2)
-            quick = sorted(
-                (t for t in passing if steps[t] < QUICK.steps and took[t] < QUICK.seconds),
-                key=lambda t: steps[t],
-            )[:QUICK_TESTS]
-            ended = [t for t in self._red if self._red[t] != "timeout"]
-            quick, together = session.steady(quick, ended, longest)
-            order = sorted(self._red, key=lambda t: (self._red[t] == "timeout", steps[t]))
-            search = Search(
-                session,
-                self._sources,
-                known,
-                red=order,
-                all_tests=[t for t in tests if t in self._red or t in passing],
-                quick=quick,
-                endless=[t for t in order if self._red[t] == "timeout"],
-                test_limit=longest,
-                candidate_limit=together.times(3),
-                until=self._began
-                + (self._seconds - reserve) * (OFFLINE_SHARE if self._suggest else 1.0),
-                on_progress=lambda tried, found: self._say(
-                    "search", f"{tried:,} changes tried, {found} pass every test", tried, found
-                ),
-            )
-            found = search.run()
-            order_of, inputs = self._ranked(session, found)
-            beside: list[Candidate] = []
-            doubt = _doubt(order_of, inputs)
-            if doubt and self._suggest is not None:
-                said = {test: str(baseline[test].get("said", "")) for test in self._red}
-                before = len(found.passing)
-                beside = self._ask(self._suggest, doubt, search, said, suspects, reserve)
-                if len(found.passing) > before:
-                    order_of, inputs = self._ranked(session, found)
-            figures = _figures(found)
-            if not found.passing and not beside:
-                how = Ended.NOT_FOUND if found.exhausted else Ended.OUT_OF_TIME
-                why = "no change that was tried passes every test"
-                if self._suggested:
-                    why += f"; {self._suggested}"
-                return self._ended(how, why, suspects=suspects, **figures)
-        # What was not run beside the others is no likelier than the last of them.
-        most = order_of[-1].probability if order_of else 1.0
-        order_of += [
-            replace(one, probability=min(one.probability, most))
-            for one in ranked(beside, {}, [0] * len(beside), first_cluster=len(order_of))
-        ]
-        return self._proven(order_of, inputs, found, suspects, longest)
+        with ExitStack() as kept:
+            with Session(
+                self._engine, self._sources, environment=self._environment,
+                seconds=self._wall + 30, cancelled=self._cancelled,
+            ) as session:  # fmt: skip
+                tests, uncollected = session.hello()
+                start = max(START, self._elapsed())
+                if not tests:
+                    why = [one["why"].strip().splitlines()[-1] for one in uncollected]
+                    return self._ended(Ended.NOT_COLLECTED, (why or ["no tests"])[0])
+                base = self._looked_at(session, tests)
+                if not self._red:
+                    return self._ended(Ended.NOTHING_RED, "no test that should be repaired fails")
+                prover = kept.enter_context(self._prover(base.longest))
+                if self._proof_wanted:
+                    prover.ahead()
+                known = self._localise(session, base.passing)
+                suspects = self._suspects(known.suspicion)
+                if not suspects:
+                    why_not = "the failing tests run no line of the sources"
+                    return self._ended(Ended.NOT_FOUND, why_not)
+                reserve = min(0.35 * self._seconds, 5 * start + 2)
+                search = self._search(session, known, base, reserve)
+                found = search.run()
+                order, inputs = self._ranked(session, found)
+                beside: list[Candidate] = []
+                doubt = _doubt(order, inputs)
+                if doubt and self._suggest is not None:
+                    before = len(found.passing)
+                    beside = self._ask(self._suggest, doubt, search, base.said, suspects, reserve)
+                    if len(found.passing) > before:
+                        order, inputs = self._ranked(session, found)
+                if not found.passing and not beside:
+                    how = Ended.NOT_FOUND if found.exhausted else Ended.OUT_OF_TIME
+                    words = "no change that was tried passes every test"
+                    if self._suggested:
+                        words += f"; {self._suggested}"
+                    return self._ended(how, words, suspects=suspects, **_figures(found))
+            # What was not run beside the others is no likelier than the last of them.
+            most = order[-1].probability if order else 1.0
+            order += [
+                replace(one, probability=min(one.probability, most))
+                for one in ranked(beside, {}, [0] * len(beside), first_cluster=len(order))
+            ]
+            for _, taken in found.passing:
+                prover.allow(taken.times(2))
+            return self._proven(prover, order, inputs, found, suspects)
+
+    def _looked_at(self, session: Session, tests: list[str]) -> _Base:
+        """Run every test on the code as it is, and note which are red."""
+        self._say("baseline", f"running {len(tests)} tests on the code as it is")
+        seen = session.baseline((), BASELINE_LIMIT)
+        failing = {t: str(got["kind"]) for t, got in seen.items() if not got["ok"]}
+        if self._asked is not None:
+            wanted = _expanded(self._asked, tests)
+            failing = {t: kind for t, kind in failing.items() if t in wanted}
+        self._red = failing
+        taken = {t: Limit(int(got["steps"]), float(got["ms"]) / 1000) for t, got in seen.items()}
+        passing = [t for t in tests if seen.get(t, {}).get("ok")]
+        longest = LEAST_LIMIT
+        for test in [*passing, *(t for t, kind in failing.items() if kind != "timeout")]:
+            longest = longest.at_least(taken[test].times(10))
+        said = {test: str(seen[test].get("said", "")) for test in failing}
+        return _Base(tests, passing, taken, said, longest)
+
+    def _prover(self, longest: Limit) -> Prover:
+        return Prover(
+            self._engine, self._sources, list(self._red), environment=self._environment,
+            limit=LEAST_PROVING.at_least(longest.times(5)), wall=self._wall,
+            cancelled=self._cancelled,
+        )  # fmt: skip
+
+    def _search(self, session: Session, known: Knowledge, base: _Base, reserve: float) -> Search:
+        quick = sorted(
+            (t for t in base.passing if base.taken[t].within(QUICK)),
+            key=lambda t: base.taken[t].steps,
+        )[:QUICK_TESTS]
+        endless = [test for test, kind in self._red.items() if kind == "timeout"]
+        ended = [test for test in self._red if test not in endless]
+        quick, together = session.steady(quick, ended, base.longest)
+        share = OFFLINE_SHARE if self._suggest else 1.0
+        return Search(
+            session,
+            self._sources,
+            known,
+            red=[*sorted(ended, key=lambda t: base.taken[t].steps), *endless],
+            all_tests=[t for t in base.tests if t in self._red or t in base.passing],
+            quick=quick,
+            test_limit=base.longest,
+            taken={test: base.taken[test].steps for test in [*ended, *quick]},
+            candidate_limit=together.times(3),
+            until=self._began + (self._seconds - reserve) * share,
+            on_progress=lambda tried, found: self._say(
+                "search", f"{tried:,} changes tried, {found} pass every test", tried, found
+            ),
+        )
 
     def _ask(
         self,
@@ -352,31 +391,28 @@ class _Repairing:
 
     def _proven(
         self,
+        prover: Prover,
         order: list[Ranked],
         inputs: list[str],
         found: Found,
         suspects: tuple[Suspect, ...],
-        limit: Limit,
     ) -> Repair:
-        limit = LEAST_PROVING.at_least(limit.times(5))
-        for _, taken in found.passing:
-            limit = limit.at_least(taken.times(2))
-        prover = Prover(
-            self._engine, self._sources, list(self._red), environment=self._environment,
-            limit=limit, wall=self._wall,
-        )  # fmt: skip
         figures = {**_figures(found), "suspects": suspects, "inputs": len(inputs)}
         # One of each behaviour first, then the others.
         firsts = list({one.cluster: one for one in reversed(order)}.values())[::-1]
         line = [*sorted(firsts, key=order.index), *(one for one in order if one not in firsts)]
+        exchanged = {candidate.edits for candidate, _ in found.passing}
         why = ""
         for one in line[:PROVEN]:
-            self._say("prove", "clean runs: red, green, taken back", found.tried, len(order))
-            try:
-                proof = prover.prove(apply(self._sources, one.candidate.edits))
-            except ProofFailed as failed:
-                why = str(failed)
-                continue
+            proof = None
+            # What could not be exchanged in a running program has passed nothing yet.
+            if self._proof_wanted or one.candidate.edits not in exchanged:
+                self._say("prove", "clean runs: red, green, taken back", found.tried, len(order))
+                try:
+                    proof = prover.prove(apply(self._sources, one.candidate.edits))
+                except ProofFailed as failed:
+                    why = str(failed)
+                    continue
             line = [one, *(other for other in line if other is not one)]
             patches = tuple(self._patch(other, one, inputs) for other in line[:SHOWN])
             behaviours = len({other.cluster for other in order})

@@ -8,6 +8,9 @@ from typing import Any
 
 from agent.repair.unit import Knowledge
 
+# What Python says where something is expected of a thing that has nothing in it.
+EMPTY = ("not enough values to unpack", "empty", "list index out of range", "division by zero")
+
 
 def ochiai(parts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], float]:
     """Suspicion of each line that a failed part ran, 0 to 1, the most suspicious at 1.
@@ -63,6 +66,8 @@ def knowledge(parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]) 
         symptoms.add(str(part["kind"]))
         if "NoneType" in str(part["said"]):
             symptoms.add("NoneType")
+        if any(words in str(part["said"]) for words in EMPTY):
+            symptoms.add("empty")
         for value in part.get("literals", ()):
             if isinstance(value, int | float | str):
                 literals[value] = None

@@ -1364,6 +1364,7 @@ def boost(words: str, symptoms: frozenset[str]) -> float:
         "IndexError": {"one more or one less": 0.4, "another comparison": 0.3,
                        "one more condition": 0.4, "a lower or upper bound": 0.2,
                        "a special case that was missing": 0.3},
+        "empty": {"one more condition": 0.3, "a special case that was missing": 0.3},
         "KeyError": {"another variable": 0.2, "another method or attribute": 0.2,
                      "another expression of the same function": 0.3},
         "NoneType": {"a special case that was missing": 0.5, "one more condition": 0.5,

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from agent.repair.session import PROGRAM, VARIABLES, Limit, program
 from agent.sandbox.job import Ended, Engine, Environment, Job, Limits, Outcome
@@ -113,6 +115,7 @@ def clean_runs(
     environment: Environment | None,
     limit: Limit,
     wall: float,
+    cancelled: Callable[[], bool] | None = None,
 ) -> list[Run]:
     """Run tests in one new sandbox, each run in a process of its own on a tree laid anew.
 
@@ -137,7 +140,8 @@ def clean_runs(
             environment=environment,
             variables=VARIABLES,
             limits=Limits(wall_s=wall),
-        )
+        ),
+        cancelled=cancelled,
     )
     if outcome.ended != Ended.EXITED:
         raise ProofFailed(f"{orders[0].name}: the run ended as {outcome.ended}")
@@ -187,7 +191,10 @@ def steady_log(log: bytes) -> bytes:
 
 
 class Prover:
-    """Keeps the runs on the base, which every patch of one task shares."""
+    """Keeps the runs on the base, which every patch of one task shares.
+
+    Leaving its `with` block ends what still runs.
+    """
 
     def __init__(
         self,
@@ -198,6 +205,7 @@ class Prover:
         environment: Environment | None,
         limit: Limit,
         wall: float,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
         self._base = base
@@ -205,12 +213,41 @@ class Prover:
         self._environment = environment
         self._limit = limit
         self._wall = wall
-        self._before: tuple[list[Run], Run] | None = None
+        self._cancelled = cancelled
+        self._left = False
+        self._threads = ThreadPoolExecutor(1, "clean runs")
+        self._before: Future[list[Run]] | None = None
 
-    def _runs(self, tree: Mapping[str, bytes], orders: Sequence[Order]) -> list[Run]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        self._threads.shutdown()
+
+    def ahead(self) -> None:
+        """Begin with the runs on the base while a patch is looked for, where a core is free."""
+        if len(os.sched_getaffinity(0)) > 1:
+            self._begin()
+
+    def allow(self, limit: Limit) -> None:
+        """Give each test at least that much; runs that had less are made again."""
+        if self._limit.at_least(limit) != self._limit:
+            self._limit = self._limit.at_least(limit)
+            self._before = None
+
+    def _begin(self) -> Future[list[Run]]:
+        if self._before is None:
+            orders = [Order(f"red {n + 1}", self._red) for n in range(RED_RUNS)]
+            self._before = self._threads.submit(
+                self._runs, self._base, [*orders, Order("all before")], self._limit
+            )
+        return self._before
+
+    def _runs(self, tree: Mapping[str, bytes], orders: Sequence[Order], limit: Limit) -> list[Run]:
         return clean_runs(
-            self._engine, tree, orders, environment=self._environment, limit=self._limit,
-            wall=self._wall,
+            self._engine, tree, orders, environment=self._environment, limit=limit,
+            wall=self._wall, cancelled=lambda: self._left or self._cancelled(),
         )  # fmt: skip
 
     def before(self) -> tuple[list[Run], Run]:
@@ -218,24 +255,22 @@ class Prover:
 
         Raises ProofFailed when a red test passes, or when two runs differ.
         """
-        if self._before is None:
-            orders = [Order(f"red {n + 1}", self._red) for n in range(RED_RUNS)]
-            *reds, every = self._runs(self._base, [*orders, Order("all before")])
-            for run in reds:
-                if passing := [test for test in self._red if run.passed(test)]:
-                    raise ProofFailed(f"{run.name}: passes already: {', '.join(passing[:3])}")
-            if len({run.result for run in reds}) != 1:
-                raise ProofFailed("the failing tests do not fail the same way each time")
-            self._before = reds, every
-        return self._before
+        *reds, every = self._begin().result()
+        for run in reds:
+            if passing := [test for test in self._red if run.passed(test)]:
+                raise ProofFailed(f"{run.name}: passes already: {', '.join(passing[:3])}")
+        if len({run.result for run in reds}) != 1:
+            raise ProofFailed("the failing tests do not fail the same way each time")
+        return reds, every
 
     def prove(self, patched: Mapping[str, bytes]) -> Proof:
         """Raises ProofFailed unless the patch repairs every red test and breaks none."""
-        reds, before = self.before()
+        self._begin()  # beside those on the patched tree
         own = {path: text for path, text in self._base.items() if patched.get(path) != text}
         after, reverted = self._runs(
-            patched, [Order("all after"), Order("taken back", self._red, own)]
+            patched, [Order("all after"), Order("taken back", self._red, own)], self._limit
         )
+        reds, before = self.before()
         if failing := [test for test in self._red if not after.passed(test)]:
             raise ProofFailed(f"still fails: {', '.join(failing[:3])}")
         broken = [

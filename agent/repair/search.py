@@ -21,6 +21,7 @@ TIERS = (
     Limit(2_000_000, 6.0),
     Limit(30_000_000, 60.0),
 )
+BETWEEN = (8, 24, 100)  # others that are tried before one goes to the next tier, by its tier
 AFTERWARDS = (
     1_500  # candidates that are tried after the first that passes, and as many as before it
 )
@@ -93,14 +94,14 @@ class Search:
         red: Sequence[str],
         all_tests: Sequence[str],
         quick: Sequence[str],
-        endless: Sequence[str],
+        taken: Mapping[str, int],
         test_limit: Limit,
         candidate_limit: Limit,
         until: float,
         on_progress: Callable[[int, int], None],
     ) -> None:
-        """quick: tests that pass and take little, tried after the red ones. endless: red tests that
-        were stopped.
+        """quick: tests that pass and take little, tried after the red ones. taken: steps of red
+        and quick tests that end, on the code as it is.
 
         test_limit, candidate_limit: for one test, and for the red and quick tests of one candidate.
         until: monotonic. What is found does not depend on how busy the machine is, unless the
@@ -111,7 +112,7 @@ class Search:
         self._known = known
         self._red = list(red)
         self._tests = [*red, *quick]
-        self._endless = frozenset(endless)
+        self._usual = [3 * taken.get(test, 0) for test in self._tests]
         self._all = list(all_tests)
         self._test_limit = test_limit
         self._candidate_limit = candidate_limit
@@ -139,8 +140,7 @@ class Search:
                     ended = not waiting
                     break
                 size = min(BATCHES[1], size * 2)
-                numbered = [(n, c, self._limit(tier)) for n, (c, tier) in enumerate(batch)]
-                self._session.ask_to_try(numbered, self._tests)
+                self._ask(batch)
                 waiting.append(batch)
             if not waiting:
                 break
@@ -175,8 +175,8 @@ class Search:
         fresh = [candidate for candidate in made if self._acceptable(candidate)]
         if not fresh:
             return []
-        began, limit = monotonic(), self._limit(2)
-        self._session.ask_to_try([(n, c, limit) for n, c in enumerate(fresh)], self._tests)
+        began = monotonic()
+        self._ask([(candidate, 2) for candidate in fresh])
         passed, unswapped = [], []
         for attempt in self._session.attempts():
             self._found.tried += 1
@@ -200,7 +200,7 @@ class Search:
             one = self._held or next(stream, None)
             if one is None:
                 break
-            steps += self._limit(one[1]).steps
+            steps += TIERS[one[1]].steps
             if batch and steps > BATCH_STEPS:
                 self._held = one
                 break
@@ -213,6 +213,10 @@ class Search:
         if monotonic() >= self._until or len(found.passing) >= ENOUGH:
             return True
         return bool(found.passing) and found.tried > 2 * found.tried_at_first + AFTERWARDS
+
+    def _ask(self, batch: Sequence[tuple[Candidate, int]]) -> None:
+        asked = [(n, c, self._limit(t), TIERS[t].steps) for n, (c, t) in enumerate(batch)]
+        self._session.ask_to_try(asked, self._tests, self._usual)
 
     def _limit(self, tier: int) -> Limit:
         return TIERS[tier].at_least(self._candidate_limit.times(1 + 3 * tier))
@@ -227,12 +231,13 @@ class Search:
                 if len(self._simple) < SIMPLE:
                     self._simple.append(candidate)
                 yield candidate, 0
-            # What ran out of time gets more of it, one for every sixty others.
+            # What ran out of time gets more of it, beside a number of others.
             since += 1
-            promising = bool(self._late) and self._late[0][0] < 0
-            if self._late and (since >= 60 or (promising and since >= 8)):
-                since = 0
-                yield self._next_late()
+            if self._late:
+                promising, tier, *_ = self._late[0]
+                if since >= (BETWEEN[tier] if promising else 60):
+                    since = 0
+                    yield self._next_late()
         while self._late:
             yield self._next_late()
         if not self._found.passing:
@@ -278,9 +283,9 @@ class Search:
         self._found.tried += 1
         if attempt.status == "timeout":
             self._found.timed_out += 1
-            # An endless loop passes nothing; only what got somewhere is waited for longer, first
-            # of all what passed each test that came to an end before.
-            promising = attempt.passed if attempt.test in self._endless else 0
+            # An endless loop passes nothing, and red tests come first: only what repaired some of
+            # them is waited for longer, first of all what repaired most.
+            promising = attempt.passed
             if tier == 0 or (promising and tier + 1 < len(TIERS)):
                 late = (-promising, tier, candidate.cost, self._found.tried, candidate)
                 heapq.heappush(self._late, late)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,9 @@ class Limit:
         """The larger of both, each part on its own."""
         return Limit(max(self.steps, other.steps), max(self.seconds, other.seconds))
 
+    def within(self, other: "Limit") -> bool:
+        return self.steps < other.steps and self.seconds < other.seconds
+
     @property
     def sent(self) -> list[float]:
         return [self.steps, self.seconds]
@@ -76,7 +79,7 @@ class Session:
 
     def __init__(
         self, engine: Engine, sources: Mapping[str, bytes], *, environment: Environment | None,
-        seconds: float,
+        seconds: float, cancelled: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         job = Job(
             command=("python", PROGRAM, "serve"),
@@ -86,7 +89,7 @@ class Session:
             variables=VARIABLES,
             limits=Limits(wall_s=seconds, output_bytes=32_000_000),
         )
-        self._session = engine.open(job)
+        self._session = engine.open(job, cancelled=cancelled)
         self._asked = 0  # questions that wait for their answer
 
     def __enter__(self) -> Self:
@@ -153,10 +156,20 @@ class Session:
         return steady, Limit(steps, seconds)
 
     def ask_to_try(
-        self, batch: Sequence[tuple[int, Candidate, Limit]], tests: Sequence[str]
+        self,
+        batch: Sequence[tuple[int, Candidate, Limit, int]],
+        tests: Sequence[str],
+        usual: Sequence[int],
     ) -> None:
-        candidates = [{**as_sent(c, number), "limit": limit.sent} for number, c, limit in batch]
-        self.ask({"do": "try", "tests": list(tests), "candidates": candidates})
+        """Have the tests run on candidates: number, change, limit of all tests together, and steps
+        that any one test may take, however few are `usual` for it.
+        """
+        candidates = [
+            {**as_sent(c, number), "limit": limit.sent, "least": least}
+            for number, c, limit, least in batch
+        ]
+        asked = {"do": "try", "tests": list(tests), "usual": list(usual)}
+        self.ask({**asked, "candidates": candidates})
 
     def attempts(self) -> list[Attempt]:
         """What came of the oldest batch that was asked for."""

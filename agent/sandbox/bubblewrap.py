@@ -59,9 +59,9 @@ class Bubblewrap:
         """Run the job to its end, see `Engine.run`."""
         return self._watched(job, talk=False).finish(on_output, cancelled)
 
-    def open(self, job: Job) -> Session:
+    def open(self, job: Job, *, cancelled: Callable[[], bool] | None = None) -> Session:
         """Start the job and talk to it, see `Engine.open`."""
-        return Talk(self._watched(job, talk=True))
+        return Talk(self._watched(job, talk=True), cancelled)
 
     def reap(self) -> int:
         """End what the runs of dead workers left behind. Returns how many there were."""

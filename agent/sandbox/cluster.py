@@ -78,7 +78,7 @@ class Cluster:
         finally:
             self._remove(name)
 
-    def open(self, job: Job) -> Session:
+    def open(self, job: Job, *, cancelled: Callable[[], bool] | None = None) -> Session:
         """Refuses: a command that is talked to needs a sandbox on the worker's own machine."""
         raise SandboxUnavailable("a job on a cluster cannot be talked to while it runs")
 

@@ -63,9 +63,9 @@ class GVisor:
         """Run the job to its end, see `Engine.run`."""
         return Watched(job, self._prepared(job), talk=False).finish(on_output, cancelled)
 
-    def open(self, job: Job) -> Session:
+    def open(self, job: Job, *, cancelled: Callable[[], bool] | None = None) -> Session:
         """Start the job and talk to it, see `Engine.open`."""
-        return Talk(Watched(job, self._prepared(job), talk=True))
+        return Talk(Watched(job, self._prepared(job), talk=True), cancelled)
 
     def reap(self) -> int:
         """End what the runs of dead workers left behind. Returns how many there were."""

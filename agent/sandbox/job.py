@@ -186,8 +186,11 @@ class Engine(Protocol):
         Raises SandboxUnavailable when nothing could be started.
         """
 
-    def open(self, job: Job) -> Session:
-        """Start the job and talk to it. Raises SandboxUnavailable like `run`."""
+    def open(self, job: Job, *, cancelled: Callable[[], bool] | None = None) -> Session:
+        """Start the job and talk to it. Raises SandboxUnavailable like `run`.
+
+        cancelled: asked as in `run`, from another thread; its output ends once it says yes.
+        """
 
     def reap(self) -> int:
         """End what the runs of dead workers left behind. Returns how many there were."""

@@ -290,11 +290,11 @@ def _tell(outcome: Outcome) -> None:
 class Talk:
     """A session over a watched sandbox. A thread keeps its limits meanwhile."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched, cancelled: Callable[[], bool] | None = None) -> None:
         process = watched.process
         assert process.stdin is not None
         assert process.stdout is not None
-        self._watched = watched
+        self._watched, self._cancelled = watched, cancelled
         self.stdin: IO[bytes] = io.BufferedWriter(process.stdin)
         self.stdout: IO[bytes] = io.BufferedReader(_Lines(process.stdout, watched), _CHUNK)
         self._done = threading.Event()
@@ -308,7 +308,7 @@ class Talk:
             waiting.register(watched.process.stderr, selectors.EVENT_READ, "stderr")  # type: ignore[arg-type]
             waiting.register(watched.channel, selectors.EVENT_READ, "report")
             while waiting.get_map() and watched.ended is None and not self._done.is_set():
-                watched._check(None)
+                watched._check(self._cancelled)
                 for key, _events in waiting.select(_TICK_S):
                     data = os.read(key.fd, _CHUNK)
                     if not data:

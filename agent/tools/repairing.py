@@ -51,6 +51,8 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         environment=bench.environment(files),
         cancelled=bench.cancelled,
         suggest=suggest,
+        # The flow makes clean runs of its own, of whatever it takes from here.
+        proven=False,
     )
     if bench.cancelled():
         raise Interrupted("the search was stopped")

@@ -8,7 +8,11 @@ import pytest
 
 from .clock import ROOT, Clock, OutOfTime, meter, own_functions
 
-OPTIONS = ["-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(ROOT)]
+OPTIONS = [
+    "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(ROOT),
+    # Whole tracebacks take long where a recursion never ended.
+    "--tb=line",
+]  # fmt: skip
 
 
 class Outcomes:

@@ -239,7 +239,11 @@ class Server:
         """Red tests on each candidate, many in one fork; the first that fails ends a candidate."""
         left = frame["candidates"]
         careful = False
-        tests = [key for key in frame["tests"] if key in self.items]
+        tests = {
+            key: usual
+            for key, usual in zip(frame["tests"], frame["usual"], strict=True)
+            if key in self.items
+        }
         while left:
 
             def work(
@@ -281,7 +285,7 @@ class Server:
             left = left[ran + 1 :]
         self.say({"done": True})
 
-    def attempt(self, candidate: dict[str, Any], tests: list[str]) -> dict[str, Any]:
+    def attempt(self, candidate: dict[str, Any], tests: dict[str, int]) -> dict[str, Any]:
         began = perf_counter()
         result: dict[str, Any] = {"status": "passed", "passed": 0, "kind": "", "line": 0,
                                   "test": "", "said": "", "ms": 0.0, "steps": 0}  # fmt: skip
@@ -293,22 +297,26 @@ class Server:
             return {**result, "status": "unswappable"}
         except Exception as fault:  # noqa: BLE001  # a statement of a module ran and failed
             return {**result, "status": "failed", "kind": type(fault).__name__}
-        clock = Clock(candidate["limit"], sleepers=False)
+        left, seconds = candidate["limit"]
         try:
-            with clock:
-                for key in tests:
-                    ok, kind, said, line = quick(self.items[key], self.direct[key])
-                    if not ok:
-                        result.update(status="failed", kind=kind, test=key, said=said, line=line)
-                        break
-                    result["passed"] += 1
+            for key, usual in tests.items():
+                clock = Clock([min(left, max(candidate["least"], usual)), seconds], sleepers=False)
+                try:
+                    with clock:
+                        ok, kind, said, line = quick(self.items[key], self.direct[key])
+                finally:
+                    left -= clock.taken
+                if not ok:
+                    result.update(status="failed", kind=kind, test=key, said=said, line=line)
+                    break
+                result["passed"] += 1
         except OutOfTime:
-            result.update(status="timeout", kind="timeout", test=tests[result["passed"]])
+            result.update(status="timeout", kind="timeout", test=key)
         except MemoryError:
             result.update(status="failed", kind="MemoryError")
         finally:
             undo()
-        result.update(ms=(perf_counter() - began) * 1000, steps=clock.taken)
+        result.update(ms=(perf_counter() - began) * 1000, steps=candidate["limit"][0] - left)
         return result
 
     def do_confirm(self, frame: dict[str, Any]) -> None:

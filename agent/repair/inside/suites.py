@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.config import get_config
 
 from .clock import ROOT, tick
 from .outcomes import OPTIONS, Outcomes
@@ -26,6 +27,7 @@ def suites() -> int:
     os.dup2(2, 1)
     job = Path(__file__).parent.parent
     first = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files_below(ROOT)}
+    get_config()  # imports the parts of pytest once, not in each fork
     for run in json.loads((job / "runs.json").read_text()):
         changed = {path: base64.b64decode(text) for path, text in run["files"].items()}
         lay(first | changed)

@@ -18,7 +18,8 @@ from .running import call, run_item
 
 PART = "__countersign_part__"
 FAILED = "__countersign_failed__"
-LINES_KEPT = 400_000  # line events of one traced test
+LINES_KEPT = 60_000  # line events of one traced test
+TYPES_KEPT = 20_000  # the same while values are looked at, which takes longer
 CALLS_KEPT = 60  # of each function, as inputs to compare behaviour on
 
 
@@ -76,7 +77,7 @@ class Trace:
         if self.events > LINES_KEPT:
             self.stop()
             return None
-        if event != "call" and self.events < LINES_KEPT // 8:
+        if event != "call" and self.events < TYPES_KEPT:
             for name, held in frame.f_locals.items():
                 key = (path, code.co_qualname, code.co_firstlineno, name)
                 seen = self.types.setdefault(key, set())

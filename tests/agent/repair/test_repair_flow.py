@@ -68,14 +68,14 @@ def test_a_fault_is_found_repaired_proven_and_explained():
 
 def test_a_patch_that_breaks_a_test_or_repairs_none_is_not_proven():
     red = ["tests/test_desk.py::test_total[prices2-8--3]"]
-    prover = Prover(engine(), DESK, red, environment=None, limit=LIMIT, wall=60)
     breaking = {**DESK, "desk.py": CODE.replace(b"owed - paid", b"paid - owed").replace(
         b"owed + paid", b"owed - paid")}  # fmt: skip
 
-    with pytest.raises(ProofFailed, match="passed before and fails now"):
-        prover.prove(breaking)
-    with pytest.raises(ProofFailed, match="still fails"):
-        prover.prove({**DESK, "README.md": b"nothing"})
+    with Prover(engine(), DESK, red, environment=None, limit=LIMIT, wall=60) as prover:
+        with pytest.raises(ProofFailed, match="passed before and fails now"):
+            prover.prove(breaking)
+        with pytest.raises(ProofFailed, match="still fails"):
+            prover.prove({**DESK, "README.md": b"nothing"})
 
 
 @pytest.mark.slow
@@ -100,10 +100,10 @@ def test_the_proof_of_the_same_patch_is_the_same_to_the_byte():
     red = [f"tests/test_desk.py::test_total[{one}]" for one in ("prices2-8--3", "prices3-9--6")]
     patched = {**DESK, "desk.py": CODE.replace(b"owed + paid", b"owed - paid")}
 
-    proofs = [
-        Prover(engine(), DESK, red, environment=None, limit=LIMIT, wall=60).prove(patched)
-        for _ in range(2)
-    ]
+    proofs = []
+    for _ in range(2):
+        with Prover(engine(), DESK, red, environment=None, limit=LIMIT, wall=60) as prover:
+            proofs.append(prover.prove(patched))
 
     assert proofs[0].as_json() == proofs[1].as_json()
     assert proofs[0].digest == proofs[1].digest
