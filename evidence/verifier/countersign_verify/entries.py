@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
 from json import JSONDecoder
+from operator import lt
 from typing import Any
 
 from . import strict_json
@@ -26,6 +29,7 @@ LEAF_LIMIT = 65_535  # bytes; a leaf is shorter
 LINE_LIMIT = 128 << 20
 TIMELINE_LIMIT = 100  # rows that a report prints
 BLOCK = 4 << 20  # bytes of lines that are read at once
+ONE_BY_ONE = 16 << 10  # bytes of lines that are not parted further for the sake of an odd one
 SECOND_PROCESS_FROM = 32 << 20  # bytes of entries; below, starting one costs more than it saves
 COMMITMENT = "HMAC-SHA256(salt,SHA-256(payload))"
 
@@ -59,7 +63,10 @@ _LINE_END = re.compile(rb',"payload":(?:null,"salt":null|"([^"]*+)","salt":"([0-
 
 
 def _plain_pattern() -> re.Pattern[bytes]:
-    """Lines whose leaf is in canonical order: nearly all. Useless where _UNPLAIN bytes are."""
+    """Lines whose leaf is in canonical order: nearly all. Useless where _UNPLAIN bytes are.
+
+    That commitments and salts are hexadecimal is left to be seen, for all of them at once.
+    """
     text = '"[^"]*+"'
     maybe = rf"(?:null|{text})"
 
@@ -73,23 +80,23 @@ def _plain_pattern() -> re.Pattern[bytes]:
         rf'"door":{one_of(_DOORS)},"id":{text},"object":(\{{"id":{text},"type":{text}\}}),'
         rf'"outcome":{one_of(_OUTCOMES)},'
         rf'"payload":(?:null|\{{"alg":"{re.escape(COMMITMENT)}",'
-        r'"commitment":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,14}+)\}),'
+        r'"commitment":"([^"]{64})","size":(0|[1-9][0-9]{0,14}+)\}),'
         rf'"phase":"({"|".join(sorted(_PHASES))})",'
         rf'"policy":(?:null|\{{"decision":{text},"digest":{text}\}}),'
         rf'"run":{maybe},"tenant":({text}),"trace":({maybe}),'
         rf'"ts":"{_TIME.pattern}","v":1\}}'
     )
     head = _LINE_START.pattern.removesuffix(rb"(?=\{)")
-    return re.compile(head + b"(" + leaf.encode() + b")" + _LINE_END.pattern)
+    end = _LINE_END.pattern.replace(b"[0-9a-f]{64}", b'[^"]{64}')
+    return re.compile(b"(?m)^" + head + b"(" + leaf.encode() + b")" + end)
 
 
 _PLAIN = _plain_pattern()
-# Escapes, and what would have to be escaped, but for the ends of lines.
-_UNPLAIN = bytes(byte for byte in range(32) if byte != ord("\n")) + b"\\"
+# Escapes, what would have to be escaped, and the ends of lines.
+_UNPLAIN = bytes(range(32)) + b"\\"
 _DECODER = JSONDecoder()
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
-_INNER_REST, _OUTER_REST = b"\x36" * 32, b"\x5c" * 32
 
 
 Noted = tuple[int, dict[str, Any]]  # an index with its leaf
@@ -134,10 +141,11 @@ class Log:
         self.manifests |= later.manifests
         self.withheld_records += later.withheld_records
         for about, count in later.answers.items():
-            if about in self.open_intents:
-                del self.open_intents[about][-count:]
-                if not self.open_intents[about]:
-                    del self.open_intents[about]
+            begun = self.open_intents.pop(about, [])
+            if count < len(begun):
+                self.open_intents[about] = begun[:-count]
+            elif count > len(begun):
+                self.answers[about] = self.answers.get(about, 0) + count - len(begun)
         for about, begun in later.open_intents.items():
             self.open_intents.setdefault(about, []).extend(begun)
 
@@ -164,15 +172,14 @@ def read_entries(
         helper = None
         if size >= SECOND_PROCESS_FROM and _cores() > 1:
             helper = stack.enter_context(ProcessPoolExecutor(max_workers=1))
-        lines_before = 0
+        rows = TIMELINE_LIMIT
         for block in _blocks(chunks):
-            rows = max(0, TIMELINE_LIMIT - lines_before)
-            lines_before += block.count(b"\n")
             busy = sum(isinstance(part, Future) and not part.done() for part in waiting)
             if helper is not None and busy < 2:
                 waiting.append(helper.submit(read_block, block, tenant, wanted, rows))
             else:
                 waiting.append(read_block(block, tenant, wanted, rows))
+            rows = max(0, rows - block.count(b"\n")) if rows else 0
         for part in waiting:
             log.extend(part.result() if isinstance(part, Future) else part)
     if not log.indexes:
@@ -182,57 +189,142 @@ def read_entries(
 
 def read_block(block: bytes, tenant: str, wanted: Collection[int], rows: int) -> Log:
     """Check whole lines. rows: how many entries to keep for the timeline."""
-    log = Log()
-    hashes, indexes = log.leaf_hashes, log.indexes
-    quoted_tenant = b'"%b"' % tenant.encode()
-    match = _PLAIN.match if _is_plain(block) else _nothing
-    position, index = 0, -1
-    disclosed = withheld = 0
-    phases: list[bytes] = []
-    actions: dict[bytes, bool] = {}
+    lines = _PLAIN.findall(block)
+    # Each begins with a line and ends with one: if that is all there is of ends, they are all.
+    if lines and _only_ends(block) == len(lines):
+        try:
+            return _read_plainly(lines, tenant, wanted, rows)
+        except _Odd:
+            pass  # said below, with the reason and the line
+    half = len(block) // 2
+    middle = (block.rfind(b"\n", 0, half) + 1) or (block.index(b"\n", half) + 1)
+    if len(block) <= ONE_BY_ONE or middle == len(block):
+        return _read_one_by_one(block, tenant, wanted, rows)
+    # A line with escapes, or a wrong one: the others are still read together.
+    log = read_block(block[:middle], tenant, wanted, rows)
+    log.extend(read_block(block[middle:], tenant, wanted, rows - len(log.timeline)))
+    return log
+
+
+class _Odd(Exception):
+    """Something in these lines is not as it should be."""
+
+
+def _read_plainly(
+    lines: Sequence[tuple[bytes, ...]], tenant: str, wanted: Collection[int], rows: int
+) -> Log:
+    """Check lines that the pattern fits, each step for all of them at once. Raises _Odd.
+
+    What a line does not have is empty in its row: a salt has 64 digits, and so has a commitment.
+    """
+    digits, leaves, actions, objects, commitments, sizes, phases, tenants, traces, packed, salts = (
+        zip(*lines, strict=True)
+    )
+    indexes = list(map(int, digits))
+    if (
+        set(tenants) != {b'"%b"' % tenant.encode()}
+        or max(map(len, leaves)) >= LEAF_LIMIT
+        or not all(map(lt, indexes, indexes[1:]))
+    ):
+        raise _Odd
+    log = Log(indexes, [sha256(b"\x00" + leaf).digest() for leaf in leaves])
+    payloads: list[bytes | None] = [None] * len(lines)
+    shown = [at for at, salt in enumerate(salts) if salt]
+    columns: Iterable[Sequence[bytes]] = (packed, salts, commitments, sizes)
+    if len(shown) < len(lines):
+        columns = [[column[at] for at in shown] for column in columns]
+        hidden = [
+            commitment for commitment, salt in zip(commitments, salts, strict=True) if not salt
+        ]
+        _unhex(b"".join(hidden))
+        log.withheld = len(hidden) - hidden.count(b"")
+    for at, payload in zip(shown, _opened(*columns), strict=True):
+        payloads[at] = payload
+    log.disclosed = len(shown)
+    log.phases.update({word.decode(): count for word, count in Counter(phases).items()})
+    notable = {action for action in set(actions) if _is_notable(action)}
+    for at, (phase, action) in enumerate(zip(phases, actions, strict=True)):
+        if phase != b"decision":
+            # Both ends of an effect carry one trace.
+            place = objects[at] if traces[at] == b"null" else traces[at]
+            _note_phase(log, indexes[at], leaves[at], phase, place)
+        if action in notable:
+            _note_action(log, indexes[at], leaves[at], payloads[at])
+    for at in range(min(rows, len(lines))):
+        log.timeline.append(_timeline_row(indexes[at], leaf_fields(indexes[at], leaves[at])))
+    for index in wanted:
+        at = bisect_left(indexes, index)
+        if at < len(indexes) and indexes[at] == index:
+            log.kept[index] = leaf_fields(index, leaves[at]), payloads[at]
+    return log
+
+
+def _opened(
+    packed: Sequence[bytes],
+    salts: Sequence[bytes],
+    commitments: Sequence[bytes],
+    sizes: Sequence[bytes],
+) -> list[bytes]:
+    """The payloads, each compared with HMAC-SHA256(salt, SHA-256(payload)). Raises _Odd.
+
+    It is spelled out because the library's takes half as long again, a million times over.
+    """
     try:
-        while position < len(block):
-            line = match(block, position)
-            if line is not None and line[8] == quoted_tenant and len(line[2]) < LEAF_LIMIT:
-                digits, leaf, action, about, commitment, size, phase, _, trace, packed, salt = (
-                    line.groups()
-                )
-                position = line.end()
-                previous, index = index, int(digits)
-            else:
-                slow = _read_slowly(block, position, tenant, index)
-                leaf, action, about, commitment, size, phase, trace, packed, salt = slow.parts
-                position = slow.end
-                previous, index = index, slow.index
-            if index <= previous:
-                raise _out_of_order(index, previous)
-            payload = None
-            if packed is not None:
-                payload = a2b_base64(packed, strict_mode=True)
-                _check_payload(index, payload, salt, commitment, size)
-                disclosed += 1
-            elif commitment is not None:
-                withheld += 1
-            hashes.append(sha256(b"\x00" + leaf).digest())
-            indexes.append(index)
-            phases.append(phase)
-            if phase != b"decision":
-                # Both ends of an effect carry one trace.
-                _note_phase(log, index, leaf, phase, about if trace == b"null" else trace)
-            if (notable := actions.get(action)) is None:
-                notable = actions[action] = _is_notable(action)
-            if notable:
-                _note_action(log, index, leaf, payload)
-            if len(log.timeline) < rows or index in wanted:
-                fields = leaf_fields(index, leaf)
-                if len(log.timeline) < rows:
-                    log.timeline.append(_timeline_row(index, fields))
-                if index in wanted:
-                    log.kept[index] = fields, payload
+        payloads = [a2b_base64(text, strict_mode=True) for text in packed]
     except Base64Error as fault:
-        raise Rejected(CHECK, f"entry {index}", f"not base64: {fault}") from fault
-    log.disclosed, log.withheld = disclosed, withheld
-    log.phases.update(phase.decode() for phase in phases)
+        raise _Odd from fault
+    zeros = b"0" * 64
+    keys = _unhex(zeros.join((*salts, b"")))  # each filled up to a block
+    inner, outer = keys.translate(_INNER), keys.translate(_OUTER)
+    committed = [
+        sha256(
+            outer[at : at + 64] + sha256(inner[at : at + 64] + sha256(payload).digest()).digest()
+        ).digest()
+        for at, payload in zip(range(0, len(keys), 64), payloads, strict=True)
+    ]
+    if (
+        not all(commitments)
+        or b"".join(committed).hex().encode() != b"".join(commitments)
+        or list(map(len, payloads)) != list(map(int, sizes))
+    ):
+        raise _Odd
+    return payloads
+
+
+def _unhex(digits: bytes) -> bytes:
+    """What lower-case hexadecimal digits stand for. Raises _Odd when they are something else."""
+    try:
+        value = unhexlify(digits)
+    except Base64Error as fault:
+        raise _Odd from fault
+    if value.hex().encode() != digits:
+        raise _Odd
+    return value
+
+
+def _read_one_by_one(block: bytes, tenant: str, wanted: Collection[int], rows: int) -> Log:
+    """The same for lines of any kind; Rejected names the line and what is wrong with it."""
+    log = Log()
+    index, position = -1, 0
+    while position < len(block):
+        line = _read_line(block, position, tenant, index)
+        if line.index <= index:
+            raise _out_of_order(line.index, index)
+        index, position, fields = line.index, line.end, line.fields
+        payload = line.payload()
+        log.disclosed += payload is not None
+        log.withheld += payload is None and fields["payload"] is not None
+        log.leaf_hashes.append(sha256(b"\x00" + line.leaf).digest())
+        log.indexes.append(index)
+        log.phases[fields["phase"]] += 1
+        if fields["phase"] != "decision":
+            _note_phase(log, index, line.leaf, fields["phase"].encode(), line.place)
+        if _is_notable(_plainly(fields["action"])):
+            _note_action(log, index, line.leaf, payload)
+        if len(log.timeline) < rows:
+            log.timeline.append(_timeline_row(index, fields))
+        if index in wanted:
+            log.kept[index] = fields, payload
     return log
 
 
@@ -275,15 +367,11 @@ def _note_action(log: Log, index: int, leaf: bytes, payload: bytes | None) -> No
             log.manifests[manifest] = index
 
 
-def _is_plain(block: bytes) -> bool:
-    """Whether nothing in these lines is escaped, ill-formed or a control character."""
-    return len(block.translate(None, _UNPLAIN)) == len(block) and (
-        block.isascii() or _is_utf8(block)
-    )
-
-
-def _nothing(block: bytes, position: int) -> None:
-    return None
+def _only_ends(block: bytes) -> int:
+    """How many bytes are ends of lines or have no place in canonical text; -1 when it is none."""
+    if not (block.isascii() or _is_utf8(block)):
+        return -1
+    return len(block) - len(block.translate(None, _UNPLAIN))
 
 
 def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -320,37 +408,46 @@ def _is_utf8(leaf: bytes) -> bool:
     return True
 
 
-def _check_payload(
-    index: int, payload: bytes, salt: bytes, commitment: bytes | None, size: bytes
-) -> None:
-    """Compare with HMAC-SHA256(salt, SHA-256(payload)).
-
-    It is spelled out because the library's takes half as long again, a million times over.
-    """
-    if commitment is None:
-        raise Rejected(CHECK, f"entry {index}", "a payload that its leaf does not name")
-    key = unhexlify(salt)
-    inner = sha256(key.translate(_INNER) + _INNER_REST + sha256(payload).digest()).digest()
-    committed = sha256(key.translate(_OUTER) + _OUTER_REST + inner).digest()
-    if committed != unhexlify(commitment) or len(payload) != int(size):
-        raise Rejected(CHECK, f"entry {index}", "the payload or its salt is not what it commits to")
-
-
 def _out_of_order(index: int, previous: int) -> Rejected:
     return Rejected(CHECK, f"entry {index}", f"does not follow entry {previous}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Slow:
-    """A line with escapes: leaf, action, object, commitment, size, phase, trace, payload, salt."""
+class _Line:
+    """One line of any kind, its leaf read strictly. packed: the payload in base64."""
 
     index: int
-    parts: tuple[bytes, bytes, bytes, bytes | None, bytes, bytes, bytes, bytes | None, bytes]
+    leaf: bytes
+    fields: dict[str, Any]
+    packed: bytes | None
+    salt: bytes
     end: int
 
+    @property
+    def place(self) -> bytes:
+        """What both ends of an effect have in common, as plain lines spell it."""
+        trace = self.fields["trace"]
+        return _plainly(self.fields["object"] if trace is None else trace)
 
-def _read_slowly(block: bytes, position: int, tenant: str, previous: int) -> _Slow:
-    """A line that is not plain, or the reason why it is none."""
+    def payload(self) -> bytes | None:
+        """The payload, compared with its commitment; None when there is none here."""
+        if self.packed is None:
+            return None
+        subject, said = f"entry {self.index}", self.fields["payload"]
+        if said is None:
+            raise Rejected(CHECK, subject, "a payload that its leaf does not name")
+        try:
+            payload = a2b_base64(self.packed, strict_mode=True)
+        except Base64Error as fault:
+            raise Rejected(CHECK, subject, f"not base64: {fault}") from fault
+        committed = hmac.digest(unhexlify(self.salt), sha256(payload).digest(), "sha256").hex()
+        if committed != said["commitment"] or len(payload) != said["size"]:
+            raise Rejected(CHECK, subject, "the payload or its salt is not what it commits to")
+        return payload
+
+
+def _read_line(block: bytes, position: int, tenant: str, previous: int) -> _Line:
+    """The line that begins there, or the reason why it is none."""
     head = _LINE_START.match(block, position)
     stop = block.index(b"\n", position) + 1
     if head is None:
@@ -369,15 +466,7 @@ def _read_slowly(block: bytes, position: int, tenant: str, previous: int) -> _Sl
     fields = leaf_fields(index, leaf)
     if fields["tenant"] != tenant:
         raise Rejected(CHECK, f"entry {index}", f"belongs to another tenant, {fields['tenant']}")
-    payload = fields["payload"]
-    phase = fields["phase"].encode()
-    commitment, size = None, b""
-    if payload is not None:
-        commitment, size = payload["commitment"].encode(), str(payload["size"]).encode()
-    action, about, trace = (_plainly(fields[name]) for name in ("action", "object", "trace"))
-    return _Slow(
-        index, (leaf, action, about, commitment, size, phase, trace, tail[1], tail[2]), tail.end()
-    )
+    return _Line(index, leaf, fields, tail[1], tail[2] or b"", tail.end())
 
 
 def _plainly(value: Any) -> bytes:
