@@ -223,7 +223,10 @@ def _visible[M: Model](
         of = str(among.model._meta.model_name)
         if of not in MODEL:
             of, path = "project", "project__"
-    return among.filter(relations.list_filter(relations.person(by.user_id), permission, of, path))
+    subject = relations.person(by.user_id)
+    return among.filter(
+        relations.list_filter(subject, permission, of, path, feeding.confirmed_lists)
+    )
 
 
 @asked.without_asking(asked.Purpose.DECIDE)

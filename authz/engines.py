@@ -47,11 +47,16 @@ def let_decide(*, by: Actor, questions: int = COMPARED) -> Comparison:
     with change(by, Permission.RELATIONS_ENGINE, on=AsTenant(current_tenant_id())) as facts:
         known = _locked()
         facts.update(
-            step="decides", engine=known.engine, asked=found.asked, different=found.different
+            step="decides",
+            engine=known.engine,
+            asked=found.asked,
+            lists=found.lists,
+            different=found.different,
         )
         if found.different:
             raise Conflict(
-                f"{found.different} of {found.asked} answers differ, such as {found.examples[0]}"
+                f"{found.different} of {found.asked + found.lists} answers differ, such as"
+                f" {found.examples[0]}"
             )
         known.mode = DECIDING
         known.save(update_fields=["mode"])

@@ -8,7 +8,7 @@ server alone: what it allows and the tuples here do not, or the other way round,
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -21,11 +21,13 @@ from authz.errors import Conflict
 from authz.graph import Edge, Explanation, Ref
 from authz.model import MODEL
 from authz.models import OutsideEngine
-from authz.outside import EngineFault, Place, Question
-from authz.relations import Changes, Snapshot, changes_since, revision, snapshot
+from authz.outside import Engine, EngineFault, Place, Question
+from authz.relations import Changes, Resolved, Snapshot, changes_since, revision, snapshot
 from tenants.scope import current_tenant_id
 
 COMPARED = 2_000  # questions, unless told otherwise
+LISTS_COMPARED = 100  # each takes the server as long as many questions
+LISTED_AT_MOST = 500  # objects of a list that the server has a say about
 DECIDING = OutsideEngine.Mode.DECIDING
 
 log = logging.getLogger(__name__)
@@ -33,10 +35,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """So many questions were asked; `different` had two answers, the first few of them in words."""
+    """So many questions were asked, so many lists read; `different` of both together had two
+    answers, the first few of them in words."""
 
     asked: int
     allowed: int
+    lists: int
     different: int
     examples: tuple[str, ...] = ()
 
@@ -58,6 +62,20 @@ def check_many(
     questions: Sequence[tuple[Ref, str, Ref]], epoch: UUID | None, number: int
 ) -> list[bool]:
     """What the server says, at that state of the tuples or a later one. Raises EngineFault."""
+    server, place, token = _brought_up_to(epoch, number)
+    return server.check_many(place, [Question(*one) for one in questions], token)
+
+
+def objects_with(
+    subject: Ref, held: str, type: str, epoch: UUID | None, number: int
+) -> set[UUID] | None:
+    """What the server lists, at that state of the tuples or a later one; None when it is more than
+    LISTED_AT_MOST or may be. Raises EngineFault."""
+    server, place, token = _brought_up_to(epoch, number)
+    return server.objects_with(place, subject, held, type, token, LISTED_AT_MOST)
+
+
+def _brought_up_to(epoch: UUID | None, number: int) -> tuple[Engine, Place, str]:
     known = OutsideEngine.objects.get()
     now = datetime.now(UTC)
     behind = known.epoch != epoch or known.number < number
@@ -67,8 +85,7 @@ def check_many(
             raise EngineFault("the server was stopped meanwhile")
         known = fed
     server = outside.engine_called(known.engine)
-    asked = [Question(*one) for one in questions]
-    return server.check_many(Place(current_tenant_id(), known.store), asked, known.token)
+    return server, Place(current_tenant_id(), known.store), known.token
 
 
 def confirmed(found: Explanation, subject: Ref, held: str, on: Ref) -> Explanation:
@@ -77,9 +94,7 @@ def confirmed(found: Explanation, subject: Ref, held: str, on: Ref) -> Explanati
     When the server cannot be asked, the tuples here decide alone. So do they inside a transaction,
     whose changes no server knows yet.
     """
-    if not any(address for address, _ in settings.RELATIONS_SERVERS.values()):
-        return found
-    if connection.in_atomic_block or not OutsideEngine.objects.filter(mode=DECIDING).exists():
+    if not _a_server_decides():
         return found
     now = revision()
     try:
@@ -93,8 +108,41 @@ def confirmed(found: Explanation, subject: Ref, held: str, on: Ref) -> Explanati
     return replace(found, allowed=False, why="disputed")
 
 
+def confirmed_lists(subject: Ref, ours: Resolved) -> tuple[Resolved, Resolved]:
+    """authz.relations.Confirm: a server that decides has its say about lists as well.
+
+    What lets somebody in is what both list; what keeps somebody out is what either lists. A list
+    of more than LISTED_AT_MOST stays as the tuples here say, as all do while the server cannot be
+    asked or inside a transaction: `compare` tells whether the two differ there.
+    """
+    if not _a_server_decides():
+        return ours, ours
+    now = revision()
+    found, barred = dict(ours), dict(ours)
+    try:
+        for (held, type), ids in ours.items():
+            if len(ids) > LISTED_AT_MOST:
+                continue
+            theirs = objects_with(subject, held, type, now.epoch, now.number)
+            if theirs is None or theirs == set(ids):
+                continue
+            log.error("the server for relations lists other %s by %s for %s", type, held, subject)
+            found[held, type] = [id for id in ids if id in theirs]
+            barred[held, type] = list(theirs.union(ids))
+    except EngineFault as fault:
+        log.warning("the server for relations was not asked for lists: %s", fault)
+        return ours, ours
+    return found, barred
+
+
+def _a_server_decides() -> bool:
+    if not any(address for address, _ in settings.RELATIONS_SERVERS.values()):
+        return False
+    return not connection.in_atomic_block and OutsideEngine.objects.filter(mode=DECIDING).exists()
+
+
 def compare(questions: int = COMPARED) -> Comparison:
-    """Ask the server and the tuples here the same random questions.
+    """Ask the server and the tuples here the same random questions, and for the same lists.
 
     Raises EngineFault; Conflict when there is no server.
     """
@@ -111,7 +159,21 @@ def compare(questions: int = COMPARED) -> Comparison:
         for one, here, there in zip(asked, ours, theirs, strict=True)
         if here != there
     ]
-    return Comparison(len(asked), sum(ours), len(different), tuple(different[:5]))
+    wanted = _lists(now, min(LISTS_COMPARED, questions))
+    compared = 0
+    for subject, held, type in wanted:
+        here = {UUID(int=id) for id in now.graph.objects_with(held, type, subject, now.at)}
+        there = objects_with(subject, held, type, now.epoch, now.number)
+        if there is None and len(here) > LISTED_AT_MOST:
+            continue  # neither of them is a list that the server has a say about
+        compared += 1
+        if here != there:
+            counted = "too many" if there is None else len(there)
+            different.append(
+                f"list of {type} by {held} for {UUID(int=subject.id)}:"
+                f" {len(here)} here, {counted} there"
+            )
+    return Comparison(len(asked), sum(ours), compared, len(different), tuple(different[:5]))
 
 
 def _feed(known: OutsideEngine) -> None:
@@ -160,7 +222,7 @@ def _next_end(at: float) -> datetime | None:
 def _questions(now: Snapshot, most: int) -> list[Question]:
     """Every question about the people and things there are; of too many, random ones."""
     edges = list(now.graph.edges_at(now.at))
-    people = sorted({Ref("user", edge.subject_id) for edge in edges if edge.subject_type == "user"})
+    people = _people(edges)
     things = sorted({Ref(edge.object_type, edge.object_id) for edge in edges})
     # Each of `kinds` stands for as many questions as there are people.
     kinds = [(on, held) for on in things for held in MODEL[on.type].permissions]
@@ -171,3 +233,18 @@ def _questions(now: Snapshot, most: int) -> list[Question]:
         for number in asked
         for on, held in [kinds[number // len(people)]]
     ]
+
+
+def _lists(now: Snapshot, most: int) -> list[tuple[Ref, str, str]]:
+    """What lists are made of, for everybody there is; of too many, random ones."""
+    kinds = [
+        (held, type) for type, one in MODEL.items() for held in (*one.relations, *one.permissions)
+    ]
+    every = [
+        (who, held, type) for who in _people(now.graph.edges_at(now.at)) for held, type in kinds
+    ]
+    return every if len(every) <= most else random.SystemRandom().sample(every, most)
+
+
+def _people(edges: Iterable[Edge]) -> list[Ref]:
+    return sorted({Ref("user", edge.subject_id) for edge in edges if edge.subject_type == "user"})

@@ -21,6 +21,7 @@ from authz.errors import NotRecorded
 from authz.permissions import Permission
 from evidence.spool import SpoolFault, spool_in
 from tenants.actor import Actor
+from tenants.backend.compiler import SENT
 from tenants.scope import current_tenant_id
 from tenants.trace import current_trace
 
@@ -120,8 +121,11 @@ class Listing:
     latency_ms: float
     revision: str = ""
 
-    def read(self, query: Any, model: str, rows: int | None) -> None:
-        """Put one query on record; rows: how many it gave, None when it gave a figure only."""
+    def read(self, query: Any, model: str, rows: int | None, sent: Any = None) -> None:
+        """Put one query on record; rows: how many it gave, None when it gave a figure only.
+
+        sent: its SQL and values, where it was sent just now; otherwise they are made once more.
+        """
         _note(
             self.by,
             str(self.permission),
@@ -131,7 +135,7 @@ class Listing:
             relation_path=[],
             revision=self.revision,
             latency_ms=self.latency_ms,
-            predicate=_predicate(query),
+            predicate=_predicate(query, sent),
             rows=rows,
         )
 
@@ -160,9 +164,11 @@ def _recording(kind: type[Any]) -> type[Any]:
 
         def _fetch_all(self) -> None:
             fresh = self._result_cache is None
+            # What a query that this one was made from has sent is not what this one sends.
+            self.query.__dict__.pop(SENT, None)
             super()._fetch_all()
             if fresh:
-                self._record(len(self._result_cache))
+                self._record(len(self._result_cache), self.query.__dict__.get(SENT))
 
         def iterator(self, *args: Any, **kwargs: Any) -> Any:
             # How many there will be nobody knows yet, and the first must not wait for the last.
@@ -186,17 +192,17 @@ def _recording(kind: type[Any]) -> type[Any]:
             self._record(None)
             return figures
 
-        def _record(self, rows: int | None) -> None:
-            self._listing.read(self.query, str(self.model._meta.model_name), rows)
+        def _record(self, rows: int | None, sent: Any = None) -> None:
+            self._listing.read(self.query, str(self.model._meta.model_name), rows, sent)
 
     Recording.__name__ = Recording.__qualname__ = f"Recorded{kind.__name__}"
     return Recording
 
 
-def _predicate(query: Any) -> str:
+def _predicate(query: Any, sent: Any) -> str:
     """SHA-256 of what the rows were filtered by, in hex."""
     try:
-        sql, params = query.sql_with_params()
+        sql, params = sent or query.sql_with_params()
     except EmptyResultSet:
         sql, params = "nothing", ()
     return sha256(json.dumps([sql, params], default=str).encode()).hexdigest()

@@ -52,6 +52,12 @@ def _named(epoch: UUID | None, number: int) -> str:
     return f"{epoch or '-'}/{number}"
 
 
+# (held, type) to every object of the type that somebody holds it on.
+Resolved = dict[tuple[str, str], list[UUID]]
+# Given what was resolved for a subject: what that lets in, and what of it keeps out.
+Confirm = Callable[[Ref, Resolved], tuple[Resolved, Resolved]]
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All tuples of a tenant at one moment. at: PostgreSQL's time, seconds since 1970."""
@@ -158,18 +164,22 @@ def objects_with(subject: Ref, held: str, type: str) -> list[UUID]:
     return _objects_with_each(subject, [(held, type)])[0]
 
 
-def list_filter(subject: Ref, held: str, type: str, path: str = "") -> Q:
+def list_filter(
+    subject: Ref, held: str, type: str, path: str = "", confirm: Confirm | None = None
+) -> Q:
     """The condition that leaves, of rows of a type's table, those that the subject holds it on.
 
     path: from the rows that are filtered to those of the type, such as "task__". Few projects and
     shares are resolved first; PostgreSQL then compares columns with those, which an index serves.
+    confirm: who else has a say about what was resolved.
     """
     expression = RULES.expression(type, held)
     if expression is None:
         return _nothing(path)
     wanted = list(dict.fromkeys(_resolved_first(type, expression, subject)))
-    found = dict(zip(wanted, _objects_with_each(subject, wanted), strict=True))
-    return _condition(type, expression, subject, path, found)
+    ours = dict(zip(wanted, _objects_with_each(subject, wanted), strict=True))
+    found, barred = confirm(subject, ours) if confirm else (ours, ours)
+    return _condition(type, expression, subject, path, found, barred)
 
 
 def snapshot() -> Snapshot:
@@ -513,7 +523,8 @@ def _condition(
     expression: Expression,
     subject: Ref,
     path: str,
-    found: dict[tuple[str, str], list[UUID]],
+    found: Resolved,
+    barred: Resolved,
 ) -> Q:
     match expression:
         case Has(relation):
@@ -535,11 +546,12 @@ def _condition(
                 if isinstance(term, Has) and _own_column(type, term.relation, subject) is None:
                     ids.update(found[term.relation, type])
                 else:
-                    said |= _condition(type, term, subject, path, found)
+                    said |= _condition(type, term, subject, path, found, barred)
             return said | Q(Among(f"{path}id", list(ids))) if ids else said
         case Except(base, without):
-            return _condition(type, base, subject, path, found) & ~_condition(
-                type, without, subject, path, found
+            # What is taken away from what is taken away lets in again, so the two change places.
+            return _condition(type, base, subject, path, found, barred) & ~_condition(
+                type, without, subject, path, barred, found
             )
 
 

@@ -168,7 +168,8 @@ _open: dict[Path, Spool] = {}
 
 def spool_in(folder: Path) -> Spool:
     """The spool of this process in `folder`."""
-    return _open.setdefault(folder, Spool(folder))
+    found = _open.get(folder)
+    return _open.setdefault(folder, Spool(folder)) if found is None else found
 
 
 def _forget_parents() -> None:

@@ -46,6 +46,12 @@ class Engine(Protocol):
     def check_many(self, place: Place, questions: Sequence[Question], token: str) -> list[bool]:
         """Answers in the order of the questions, no older than the state that the token names."""
 
+    def objects_with(
+        self, place: Place, subject: Ref, held: str, type: str, token: str, most: int
+    ) -> set[UUID] | None:
+        """Every object of a type that the subject holds it on, no older than the state that the
+        token names; None when there are more than `most`, or nobody can say that these are all."""
+
     def clear(self, place: Place) -> None:
         """Forget every tuple of the tenant."""
 
@@ -61,13 +67,17 @@ class Api:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer's JSON object. Raises EngineFault for any other answer."""
-        return self._send("POST", path, body)
+        return _object(path, self._send("POST", path, body) or b"{}")
+
+    def post_for_many(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """The JSON objects of an answer that has one in each line. Raises EngineFault."""
+        return [_object(path, line) for line in self._send("POST", path, body).splitlines() if line]
 
     def delete(self, path: str) -> None:
         """Remove what is at the path. Raises EngineFault."""
         self._send("DELETE", path, None)
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
         try:
             answer = _POOL.request(
                 method,
@@ -83,16 +93,20 @@ class Api:
             raise EngineFault(f"{path}: {type(error).__name__}: {error}") from error
         if not 200 <= answer.status < 300:
             raise EngineFault(f"{path}: {answer.status}: {answer.data[:300]!r}")
-        try:
-            said = json.loads(answer.data or b"{}")
-        except ValueError as error:
-            raise EngineFault(f"{path}: the answer is no JSON") from error
-        if not isinstance(said, dict):
-            raise EngineFault(f"{path}: the answer is no object")
-        return said
+        return answer.data
 
 
 _POOL = urllib3.PoolManager(maxsize=8)
+
+
+def _object(path: str, text: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise EngineFault(f"{path}: the answer is no JSON") from error
+    if not isinstance(said, dict):
+        raise EngineFault(f"{path}: the answer is no object")
+    return said
 
 
 def portions[T](many: Sequence[T], most: int) -> Iterable[Sequence[T]]:

@@ -15,6 +15,7 @@ from authz.outside.engine import Api, EngineFault, Place, Question, portions
 AT_ONCE = 500  # writes or questions in one request; the server takes 1,000
 HAS = "PERMISSIONSHIP_HAS_PERMISSION"
 HAS_NOT = "PERMISSIONSHIP_NO_PERMISSION"
+LISTED = "LOOKUP_PERMISSIONSHIP_HAS_PERMISSION"
 
 
 class Spicedb:
@@ -42,7 +43,6 @@ class Spicedb:
         return token
 
     def check_many(self, place: Place, questions: Sequence[Question], token: str) -> list[bool]:
-        consistency = {"atLeastAsFresh": {"token": token}} if token else {"fullyConsistent": True}
         answers: list[bool] = []
         for some in portions(questions, AT_ONCE):
             items = [
@@ -54,13 +54,36 @@ class Spicedb:
                 for one in some
             ]
             answer = self._api.post(
-                "/v1/permissions/checkbulk", {"consistency": consistency, "items": items}
+                "/v1/permissions/checkbulk", {"consistency": _as_new_as(token), "items": items}
             )
             pairs = answer.get("pairs")
             if not isinstance(pairs, list) or len(pairs) != len(some):
                 raise EngineFault("/v1/permissions/checkbulk: not one answer for each question")
             answers += [_yes(pair, item) for pair, item in zip(pairs, items, strict=True)]
         return answers
+
+    def objects_with(
+        self, place: Place, subject: Ref, held: str, type: str, token: str, most: int
+    ) -> set[UUID] | None:
+        path = "/v1/permissions/resources"
+        answers = self._api.post_for_many(
+            path,
+            {
+                "consistency": _as_new_as(token),
+                "resourceObjectType": type,
+                "permission": spicedb.held_name(MODEL, type, held),
+                "subject": {"object": _object(place, subject)},
+                "optionalLimit": most + 1,
+            },
+        )
+        found = set()
+        for answer in answers:
+            said = answer.get("result", {})
+            if said.get("permissionship") != LISTED:
+                raise EngineFault(f"{path}: {answer.get('error') or said}")
+            found.add(_id(place, path, said.get("resourceObjectId")))
+        # One object may be named twice, so that it is not said how many are left out.
+        return None if len(answers) > most else found
 
     def clear(self, place: Place) -> None:
         for name, one in MODEL.items():
@@ -87,6 +110,20 @@ def _yes(pair: dict[str, Any], item: dict[str, Any]) -> bool:
     if said not in (HAS, HAS_NOT):
         raise EngineFault(f"/v1/permissions/checkbulk: {pair.get('error') or said}")
     return bool(said == HAS)
+
+
+def _as_new_as(token: str) -> dict[str, Any]:
+    return {"atLeastAsFresh": {"token": token}} if token else {"fullyConsistent": True}
+
+
+def _id(place: Place, path: str, said: Any) -> UUID:
+    tenant, _, id = str(said).partition("/")
+    try:
+        if UUID(tenant) == place.tenant_id:
+            return UUID(id)
+    except ValueError:
+        pass
+    raise EngineFault(f"{path}: {said!r} is nothing of this tenant")
 
 
 def _text(holder: Any, key: str) -> str:

@@ -6,9 +6,17 @@ from django.db.backends.postgresql import compiler
 
 from tenants import asked
 
+SENT = "countersign_sent"
+
 
 class SQLCompiler(compiler.SQLCompiler):
-    """SELECT."""
+    """SELECT. Leaves at the query its SQL, for whoever puts on record what was sent."""
+
+    def as_sql(self, *args: Any, **options: Any) -> Any:
+        said = super().as_sql(*args, **options)
+        if not args and not options:  # the whole of it, not a part of another
+            setattr(self.query, SENT, said)
+        return said
 
     def execute_sql(self, *args: Any, **options: Any) -> Any:
         asked.check(self.query, writes=False)

@@ -69,6 +69,23 @@ def test_a_list_leaves_one_record_for_each_query_with_how_many_rows_it_gave(in_a
     assert len({said["predicate"] for said in (whole, counted, part)}) == 3
 
 
+def test_the_predicate_on_record_is_that_of_the_query_that_was_sent(in_acme, folder):
+    Project.objects.create(slug="second", name="Second")
+    seen = visible(_actor(in_acme, "iris"), Permission.PROPOSAL_VIEW, Project.objects.all())
+    narrowed, nothing = seen.filter(slug="second"), seen.filter(pk__in=[])
+    assert len(list(seen)) == 2
+    # Both are made from a query that has sent something already.
+    later, empty = seen.filter(slug="second"), seen.filter(pk__in=[])
+
+    for rows, count in ((narrowed, 1), (later, 1), (nothing, 0), (empty, 0)):
+        assert len(list(rows)) == count
+
+    found = [said["predicate"] for said in _said(folder)]
+    digests = [onrecord._predicate(one.query, None) for one in (seen, narrowed, nothing)]
+    assert found == [digests[0], digests[1], digests[1], digests[2], digests[2]]
+    assert len(set(digests)) == 3
+
+
 def test_rows_that_may_not_be_recorded_are_not_handed_on(in_acme, folder):
     folder.write_text("a file where the folder should be")
     actor = _actor(in_acme, "iris")

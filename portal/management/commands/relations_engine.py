@@ -53,5 +53,8 @@ class Command(OperatorCommand):
 
 
 def _said(found: feeding.Comparison) -> str:
-    lines = [f"{found.asked} questions, {found.allowed} allowed here, {found.different} differ"]
+    lines = [
+        f"{found.asked} questions, {found.allowed} allowed here; {found.lists} lists;"
+        f" {found.different} differ"
+    ]
     return "\n  ".join((*lines, *found.examples))

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import authzed.api.v1 as api
+from authzed.api.v1.permission_service_pb2_grpc import PermissionsServiceStub
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from spicedb_embedded.errors import SpiceDBError
 
@@ -28,7 +29,7 @@ from authz.model import MODEL
 from tests.authz.relations.embedded_spicedb import Spicedb
 
 SECRET = "s3cret"
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, dict[str, Any] | list[dict[str, Any]]]
 
 
 @contextmanager
@@ -43,7 +44,9 @@ def served(answer: Callable[[str, str, dict[str, Any]], Answer]) -> Iterator[str
                 status, said = 401, {"message": "who are you"}
             else:
                 status, said = answer(self.command, self.path, body)
-            sent = json.dumps(said).encode()
+            # A stream of messages is one object in each line.
+            lines = said if isinstance(said, list) else [said]
+            sent = "\n".join(map(json.dumps, lines)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()
@@ -86,7 +89,13 @@ def real_spicedb() -> Iterator[str]:
             ),
         }
 
+        lists = PermissionsServiceStub(embedded._spicedb.channel())
+
         def answer(method: str, path: str, body: dict[str, Any]) -> Answer:
+            if (method, path) == ("POST", "/v1/permissions/resources"):
+                asked = ParseDict(body, api.LookupResourcesRequest())
+                found = lists.LookupResources(asked)
+                return 200, [{"result": MessageToDict(one)} for one in found]
             if method != "POST" or path not in calls:
                 return 404, {"message": f"no {method} {path}"}
             call, message = calls[path]
@@ -102,7 +111,7 @@ def real_spicedb() -> Iterator[str]:
 
 
 class StandInOpenfga:
-    """What the description says of five operations, and our own graph behind it."""
+    """What the description says of six operations, and our own graph behind it."""
 
     ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 
@@ -141,6 +150,8 @@ class StandInOpenfga:
                 return self._write(store, body)
             case "POST", ["stores", store, "batch-check"] if store in self.stores:
                 return self._check(store, body)
+            case "POST", ["stores", store, "list-objects"] if store in self.stores:
+                return self._list(store, body)
             case _:
                 return 404, {"code": "undefined_endpoint", "message": "/".join(path)}
 
@@ -170,15 +181,7 @@ class StandInOpenfga:
         _only(body, allowed, required={"checks"})
         assert body["consistency"] in {"UNSPECIFIED", "MINIMIZE_LATENCY", "HIGHER_CONSISTENCY"}
         assert 0 < len(body["checks"]) <= 50, "too many checks"
-        graph = Graph(Rules(MODEL))
-        for user, relation, thing in self.stores[store]:
-            subject, _, subject_relation = user.partition("#")
-            graph.put(Edge(*_ref(thing), relation, *_ref(subject), subject_relation))
-        names = {
-            spicedb.permission_name(permission): permission
-            for one in MODEL.values()
-            for permission in one.permissions
-        }
+        graph, names = self._graph(store), _names()
         result = {}
         for check in body["checks"]:
             _only(check, {"tuple_key": dict, "correlation_id": str}, required={"tuple_key"})
@@ -189,6 +192,32 @@ class StandInOpenfga:
             # Fields that are false may be left out of an answer.
             result[check["correlation_id"]] = {"allowed": True} if allowed_ else {}
         return 200, {"result": result}
+
+    def _list(self, store: str, body: dict[str, Any]) -> Answer:
+        wanted = {"type", "relation", "user"}
+        allowed = dict.fromkeys((*wanted, "authorization_model_id", "consistency"), str)
+        _only(body, allowed, required=wanted)
+        assert body["consistency"] in {"UNSPECIFIED", "MINIMIZE_LATENCY", "HIGHER_CONSISTENCY"}
+        assert re.fullmatch(r"[^:#@\s]{1,254}", body["type"]), "type"
+        assert re.fullmatch(r"[^:#@\s]{1,50}", body["relation"]), "relation"
+        held = _names().get(body["relation"], body["relation"])
+        found = self._graph(store).objects_with(held, body["type"], _ref(body["user"]), time())
+        return 200, {"objects": [f"{body['type']}:{UUID(int=id)}" for id in found][:1000]}
+
+    def _graph(self, store: str) -> Graph:
+        graph = Graph(Rules(MODEL))
+        for user, relation, thing in self.stores[store]:
+            subject, _, subject_relation = user.partition("#")
+            graph.put(Edge(*_ref(thing), relation, *_ref(subject), subject_relation))
+        return graph
+
+
+def _names() -> dict[str, str]:
+    return {
+        spicedb.permission_name(permission): permission
+        for one in MODEL.values()
+        for permission in one.permissions
+    }
 
 
 def _check_model(body: dict[str, Any]) -> None:

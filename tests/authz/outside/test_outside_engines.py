@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import timedelta
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
@@ -16,16 +17,18 @@ from django.utils import timezone
 
 from agent.models import Task
 from authz import engines, feeding, relations, teams
-from authz.decisions import decide
+from authz.decisions import decide, visible
 from authz.errors import BadRequest, Conflict
-from authz.graph import Edge
+from authz.graph import Edge, Ref
 from authz.models import OutsideEngine, Tuple
-from authz.outside import EngineFault, engine_called
+from authz.outside import ENGINES, EngineFault, engine_called
+from authz.outside.engine import Api
+from authz.outside.spicedb import LISTED
 from authz.permissions import Permission as P
 from evidence.models import StagedEntry
 from tenants.actor import system_actor
 from tenants.models import Project
-from tenants.scope import tenant_scope
+from tenants.scope import current_tenant_id, tenant_scope
 from tests.authz.outside.servers import SECRET, StandInOpenfga, real_spicedb, served
 from tests.portal.standing import proposal_of, task_of
 
@@ -81,7 +84,7 @@ def test_a_server_is_fed_compared_and_lets_in_whom_the_tuples_let_in(in_acme, na
 
     found = engines.let_decide(by=BY, questions=500)
 
-    assert (found.asked, found.different) == (500, 0)
+    assert (found.asked, found.lists, found.different) == (500, 100, 0)
     assert 0 < found.allowed < 500
     assert may_see(in_acme, "bo", task).allowed
     assert not decide(in_acme.people["bo"].actor("page"), P.TASK_RUN, task).allowed
@@ -112,9 +115,9 @@ def test_what_expires_is_taken_out_there(in_acme, name, task):
     Task.objects.filter(pk=task.pk).update(project=_other(in_acme))
     task.refresh_from_db()
     teams.share(
-        task, in_acme.people["bo"], until=timezone.now() + timedelta(seconds=1), by=by(in_acme)
+        task, in_acme.people["bo"], until=timezone.now() + timedelta(seconds=3), by=by(in_acme)
     )
-    engines.let_decide(by=BY, questions=50)
+    feeding.feed()
     subject = relations.person(in_acme.people["bo"].pk)
     asked = [(subject, P.TASK_VIEW, relations.object_of(task))]
     assert feeding.check_many(asked, None, 0) == [True]
@@ -126,16 +129,14 @@ def test_what_expires_is_taken_out_there(in_acme, name, task):
     assert OutsideEngine.objects.get().next_end is None
 
 
-def test_whom_the_server_alone_lets_in_is_kept_out(in_acme, name, task, caplog):
+def test_whom_the_server_alone_lets_in_is_kept_out(in_acme, name, task):
+    bo = in_acme.people["bo"]
     engines.start(name, by=BY)
     engines.let_decide(by=BY, questions=50)
     Task.objects.filter(pk=task.pk).update(project=_other(in_acme))
     task.refresh_from_db()
-    known = feeding.feed()
-    stray = Edge("task", task.pk.int, "viewer", "user", in_acme.people["bo"].pk.int, "active")
-    place = feeding.Place(in_acme.scope.tenant_id, known.store)
-    known.token = engine_called(name).write(place, [stray], [])
-    known.save()
+    feeding.feed()
+    _tell(name, put=[Edge("task", task.pk.int, "viewer", "user", bo.pk.int, "active")])
 
     said = may_see(in_acme, "bo", task)
 
@@ -149,16 +150,128 @@ def test_whom_the_server_alone_lets_in_is_kept_out(in_acme, name, task, caplog):
 def test_whom_the_server_alone_keeps_out_is_kept_out(in_acme, name, task):
     engines.start(name, by=BY)
     engines.let_decide(by=BY, questions=50)
-    known = OutsideEngine.objects.get()
-    [edge] = [
-        Edge(t.object_type, t.object_id.int, t.relation, t.subject_type, t.subject_id.int, "active")
-        for t in Tuple.objects.filter(relation="developer", subject_id=in_acme.people["bo"].pk)
-    ]
-    place = feeding.Place(in_acme.scope.tenant_id, known.store)
-    known.token = engine_called(name).write(place, [], [edge])
-    known.save()
+    _tell(name, drop=[_as_developer(in_acme.people["bo"])])
 
     assert not may_see(in_acme, "bo", task).allowed
+
+
+def listed(company, who, permission=P.TASK_VIEW, rows=None):
+    rows = Task.objects.all() if rows is None else rows
+    return set(visible(company.people[who].actor("page"), permission, rows))
+
+
+def test_lists_hold_what_both_list(in_acme, name, task):
+    """A tuple that only one of the two has lets nobody see anything in a list."""
+    bo, elsewhere = in_acme.people["bo"], _other(in_acme)
+    hidden = task_of(in_acme.people["ada"], in_acme.project)
+    Task.objects.filter(pk=hidden.pk).update(project=elsewhere)
+    engines.start(name, by=BY)
+    engines.let_decide(by=BY, questions=50)
+    assert listed(in_acme, "bo") == {task}
+
+    _tell(name, put=[Edge("task", hidden.pk.int, "viewer", "user", bo.pk.int, "active")])
+    assert listed(in_acme, "bo") == {task}
+    _tell(name, drop=[_as_developer(bo)])
+    assert listed(in_acme, "bo") == set()
+    assert listed(in_acme, "ada") == {task}
+    OutsideEngine.objects.update(mode="shadow")
+    assert listed(in_acme, "bo") == {task}
+
+
+def test_lists_leave_out_what_either_keeps_out(in_acme, name, task):
+    """Whoever asked for a task does not let its proposal through, says the server alone."""
+    proposal = proposal_of(in_acme.people["bo"], in_acme.project)
+    engines.start(name, by=BY)
+    engines.let_decide(by=BY, questions=50)
+    rows = type(proposal).objects.all()
+    assert listed(in_acme, "ada", P.PROPOSAL_COUNTERSIGN, rows) == {proposal}
+
+    ada = in_acme.people["ada"].pk.int
+    _tell(name, put=[Edge("task", proposal.task_id.int, "requester", "user", ada)])
+
+    assert listed(in_acme, "ada", P.PROPOSAL_COUNTERSIGN, rows) == set()
+
+
+def test_a_list_too_long_for_the_server_is_the_tuples_alone(in_acme, name, task, monkeypatch):
+    task_of(in_acme.people["ada"], in_acme.project)
+    engines.start(name, by=BY)
+    engines.let_decide(by=BY, questions=50)
+    ada = relations.person(in_acme.people["ada"].pk)
+    now = relations.revision()
+    asked = (ada, P.TASK_VIEW, "task", now.epoch, now.number)
+    assert feeding.objects_with(*asked) == set(Task.objects.values_list("pk", flat=True))
+
+    monkeypatch.setattr(feeding, "LISTED_AT_MOST", 1)
+    assert feeding.objects_with(*asked) is None
+    _other(in_acme)  # so that tomas sees two projects
+    assert listed(in_acme, "tomas") == set(Task.objects.all())
+
+
+def test_lists_that_differ_are_found_and_keep_the_server_from_deciding(in_acme, name, task):
+    engines.start(name, by=BY)
+    assert feeding.compare(10).different == 0
+    _tell(name, drop=[_as_developer(in_acme.people["bo"])])
+
+    found = feeding.compare(100_000)
+
+    assert found.lists == feeding.LISTS_COMPARED
+    assert found.different > 0
+    with pytest.raises(Conflict, match="answers differ"):
+        engines.let_decide(by=BY, questions=100_000)
+
+
+def test_lists_are_compared_by_themselves(in_acme, name, task, monkeypatch):
+    """What no single question brings to light: they were not the same questions."""
+    engines.start(name, by=BY)
+    bo = relations.person(in_acme.people["bo"].pk)
+    monkeypatch.setattr(feeding, "_questions", lambda now, most: [])
+    monkeypatch.setattr(
+        feeding, "_lists", lambda now, most: [(bo, P.TASK_VIEW, "project"), (bo, "viewer", "task")]
+    )
+    assert feeding.compare() == feeding.Comparison(0, 0, 2, 0)
+
+    _tell(name, drop=[_as_developer(in_acme.people["bo"])])
+
+    assert feeding.compare().examples == (
+        f"list of project by task.view for {UUID(int=bo.id)}: 1 here, 0 there",
+    )
+
+
+@pytest.mark.parametrize("said", [{"objects": 7}, {"objects": ["team:x"]}, {"objects": ["task:x"]}])
+def test_a_list_that_says_nothing_is_a_fault(in_acme, servers, openfga, task, said):
+    engines.start("openfga", by=BY)
+    now = relations.revision()
+    openfga._list = lambda *asked: (200, said)
+
+    with pytest.raises(EngineFault, match="list-objects"):
+        feeding.objects_with(
+            relations.person(in_acme.people["bo"].pk), P.TASK_VIEW, "task", now.epoch, now.number
+        )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"error": {"message": "no"}},
+        {"result": {"resourceObjectId": "x/y", "permissionship": "x"}},
+        {"result": {"resourceObjectId": "x", "permissionship": LISTED}},
+        {"result": {"resourceObjectId": f"{UUID(int=1)}/{UUID(int=2)}", "permissionship": LISTED}},
+    ],
+)
+def test_a_list_of_spicedb_with_anything_else_in_it_is_a_fault(in_acme, line):
+    with served(lambda *asked: (200, [line])) as address:
+        server = ENGINES["spicedb"](Api(address, SECRET))
+        place = feeding.Place(in_acme.scope.tenant_id)
+        with pytest.raises(EngineFault, match="/v1/permissions/resources"):
+            server.objects_with(place, Ref("user", 1), P.TASK_VIEW, "task", "", 5)
+
+
+def test_while_a_server_is_down_lists_are_the_tuples_alone(in_acme, servers, openfga, task):
+    engines.start("openfga", by=BY)
+    engines.let_decide(by=BY, questions=50)
+    openfga.down = True
+
+    assert listed(in_acme, "bo") == {task}
 
 
 def test_while_a_server_is_down_the_tuples_decide(in_acme, servers, openfga, task):
@@ -317,3 +430,17 @@ def test_the_command_says_what_it_did(acme, servers):
 
 def _other(company):
     return Project.objects.create(slug="elsewhere", name="Elsewhere")
+
+
+def _tell(name, put=(), drop=()):
+    """Change what the server has behind the back of the tuples here."""
+    known = OutsideEngine.objects.get()
+    place = feeding.Place(current_tenant_id(), known.store)
+    known.token = engine_called(name).write(place, put, drop)
+    known.save()
+
+
+def _as_developer(user):
+    """The tuple by which somebody is one."""
+    found = Tuple.objects.get(relation="developer", subject_id=user.pk)
+    return Edge(found.object_type, found.object_id.int, "developer", "user", user.pk.int, "active")
