@@ -1,6 +1,8 @@
-"""Builds the evidence packs that people order, and says how that ended."""
+"""Builds the evidence packs and exports that people order, and says how that ended."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -9,6 +11,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
+from agent.export import write_export
 from agent.forge import ForgeRefused
 from agent.models import Proposal, Recommendation
 from agent.packing import (
@@ -51,11 +54,11 @@ BLIND_SPOTS = [
 
 
 def build(pack_id: UUID, keys: Keys) -> None:
-    """Build the pack that somebody asked for; its state says how it ended.
+    """Build the pack or export that somebody asked for; its state says how it ended.
 
-    Seals the ledger first, so that everything up to now is in it. Safe to run twice: records that
-    were signed are not signed again, and a pack that was begun ends at the head it was begun with.
-    A pack that cannot be built becomes FAILED with the reason; database errors fly out to be
+    A pack seals the ledger first, so that everything up to now is in it. Safe to run twice: records
+    that were signed are not signed again, and a pack that was begun ends at the head it was begun
+    with. One that cannot be built becomes FAILED with the reason; database errors fly out to be
     retried.
     """
     pack = Pack.objects.get(pk=pack_id)
@@ -63,12 +66,9 @@ def build(pack_id: UUID, keys: Keys) -> None:
         return
     _move(pack, Pack.State.BUILDING)
     try:
-        with TemporaryFile() as out:
-            checkpoint = (
-                _write_proposal(pack, keys, out)
-                if pack.kind == Pack.Kind.PROPOSAL
-                else write_range(pack, keys, out)
-            )
+        # Not where other temporary files go, which may be memory: an export can be large.
+        with TemporaryFile(dir=settings.DATA_DIR) as out:
+            columns, facts = _write(pack, keys, out)
             out.seek(0)
             kept = artifact_store().put_stream(pack.tenant_id, iter(lambda: out.read(CHUNK), b""))
     except (PackFault, RecordFault, StoreFault, KeyFault, ForgeRefused) as error:
@@ -77,28 +77,43 @@ def build(pack_id: UUID, keys: Keys) -> None:
     _move(
         pack,
         Pack.State.READY,
-        checkpoint_size=checkpoint.size,
+        facts,
         sha256=kept.sha256,
         size=kept.size,
         finished_at=timezone.now(),
         expires_at=timezone.now() + timedelta(days=settings.PACK_DAYS),
+        **columns,
     )
 
 
-def _move(pack: Pack, state: str, **also: Any) -> None:
+def _write(pack: Pack, keys: Keys, out: BinaryIO) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the file; gives columns of its row, and facts for the ledger besides."""
+    if pack.kind == Pack.Kind.EXPORT:
+        return {}, write_export(out, partial(_tell, pack)).facts
+    write = _write_proposal if pack.kind == Pack.Kind.PROPOSAL else write_range
+    return {"checkpoint_size": write(pack, keys, out).size}, {}
+
+
+def _tell(pack: Pack, done: int, total: int) -> None:
+    """Progress, which the ledger need not know."""
+    Pack.objects.filter(pk=pack.pk).update(records_done=done, records_total=total)
+
+
+def _move(pack: Pack, state: str, facts_besides: Mapping[str, Any] = {}, **also: Any) -> None:
     by = system_actor("evidence worker", "job")
+    export = pack.kind == Pack.Kind.EXPORT
+    permission = Permission.TENANT_EXPORT if export else Permission.PACK_BUILD
     # Of a build that was cut off and taken up again, the earlier intent becomes a gap.
-    building = (
-        None if state == Pack.State.BUILDING else open_about("pack.build", "pack", str(pack.pk))
-    )
-    with change(by, Permission.PACK_BUILD, on=pack) as facts:
+    begins = state == Pack.State.BUILDING
+    building = None if begins else open_about(permission, "pack", str(pack.pk))
+    with change(by, permission, on=pack) as facts:
         facts.answers = building
         Pack.objects.filter(pk=pack.pk).update(state=state, **also)
-        if state == Pack.State.BUILDING:
+        if begins and not export:
             ledger.record(SNAPSHOT_ACTION, by=by, on=pack, facts=configuration(), phase="result")
-        facts.phase = "intent" if state == Pack.State.BUILDING else "result"
+        facts.phase = "intent" if begins else "result"
         facts.outcome = "failed" if state == Pack.State.FAILED else "ok"
-        facts.update(kind=pack.kind, about=pack.object_id, state=state, **also)
+        facts.update(kind=pack.kind, about=pack.object_id, state=state, **also, **facts_besides)
 
 
 def _write_proposal(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:

@@ -6,6 +6,7 @@ from typing import Any
 import rfc8785
 from django.db import connection
 from django.db.models import Q
+from django.utils import timezone
 
 from agent.models import BriefReading, Draft, Task
 from agent.places import artifact_store, local_forge
@@ -165,7 +166,10 @@ def _erase_ways_in(user: User) -> dict[str, int]:
 
 def _erase_names(user: User) -> dict[str, int]:
     tests = IdentityProvider.objects.filter(tested_by=user.pk)
+    # They hold everything as it was, this person too; the files go within the hour.
+    exports = Pack.objects.filter(kind=Pack.Kind.EXPORT, state=Pack.State.READY, deleted_at=None)
     erased = {
+        "exports": exports.update(expires_at=timezone.now()),
         "test_sign_ins": tests.update(tested_claims=None, tested_by=None),
         "names_beside": Task.objects.filter(cancel_asked_by=user.name).update(
             cancel_asked_by=NOBODY

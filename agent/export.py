@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,13 +27,16 @@ from agent.places import artifact_store, local_forge
 from authz.change import answered, change
 from authz.people import AsTenant
 from authz.permissions import Permission
-from evidence.models import Checkpoint, LogKey, Pack, SignedRecord
+from evidence.models import Checkpoint, ControlDocument, LogKey, Pack, SignedRecord
 from evidence.store import StoreFault
 from tenants.actor import Actor
 from tenants.scope import current, current_tenant_id
 
 CHUNK = 1 << 20  # bytes
 BATCH = 500  # rows
+TELL_EVERY = 50  # files
+# Told how many files of how many are in.
+Tell = Callable[[int, int], None]
 
 # What only opens doors, and is of no use to whoever leaves. Everything else is in the file.
 LEFT_OUT: dict[str, dict[str, str]] = {
@@ -66,8 +69,9 @@ portal's own database role, which the database keeps inside one tenant.
 
 tables/<table>.jsonl     one JSON object a line for each row. Bytes are base64, times are UTC.
 artifacts/<sha256>       files that the work left, evidence packs, diffs. The name is the SHA-256
-                         of the content. Rows of agent_artifact, evidence_pack, agent_proposal and
-                         evidence_signedrecord say what each one is.
+                         of the content. Rows of agent_artifact, evidence_pack, agent_proposal,
+                         evidence_controldocument and evidence_signedrecord say what each one is.
+                         Earlier exports are not in it.
 repositories/<name>.bundle
                          each repository of the built-in code host, with every branch and pull
                          request: git clone <name>.bundle
@@ -88,16 +92,33 @@ What you keep of {name} holds personal data. Keep it where you keep such things.
 
 
 @dataclass(frozen=True)
-class Export:
-    """What was written. missing: files that rows name and the store does not hold intact."""
+class Written:
+    """What is in an export. missing: files that rows name and the store does not hold intact."""
 
-    path: Path
-    sha256: str
-    size: int  # bytes
     rows: dict[str, int]
     artifacts: int
     repositories: int
     missing: list[str]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As the ledger records it."""
+        return {
+            "rows": self.rows,
+            "artifacts": self.artifacts,
+            "repositories": self.repositories,
+            "missing": len(self.missing),
+        }
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export that lies in a file."""
+
+    path: Path
+    sha256: str
+    size: int  # bytes
+    written: Written
 
 
 @dataclass
@@ -135,44 +156,39 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
             if target.exists():
                 raise ExportFault(f"{target} is there already; name a new file")
             with _explained(target), _private_file(part) as file:
-                written = _write(file)
+                written = write_export(file)
             with part.open("rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
-        made = Export(target, digest, part.stat().st_size, **written)
+        made = Export(target, digest, part.stat().st_size, written)
         with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
             facts.answers = intent
-            facts.update(
-                file=target.name,
-                sha256=made.sha256,
-                size=made.size,
-                rows=made.rows,
-                artifacts=made.artifacts,
-                repositories=made.repositories,
-                missing=len(made.missing),
-            )
+            facts.update(file=target.name, sha256=made.sha256, size=made.size, **made.written.facts)
         part.rename(target)
     finally:
         part.unlink(missing_ok=True)
     return made
 
 
-def _write(file: IO[bytes]) -> dict[str, Any]:
-    tenant = current()
-    with (
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as opened,
-        _one_moment(),
-    ):
+def write_export(file: IO[bytes], tell: Tell | None = None) -> Written:
+    """Write the ZIP file of the pinned tenant.
+
+    All tables are read as of one moment; files and repositories after it, so whatever a row names
+    was there before. Earlier exports are left out.
+    """
+    tenant, at = current(), timezone.now().astimezone(UTC)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as opened:
         archive = _Archive(opened)
-        rows = {
-            model._meta.db_table: _add_table(archive, model)
-            for label in settings.TENANT_APPS
-            for model in apps.get_app_config(label).get_models(include_auto_created=True)
-        }
-        missing = _missing_artifacts()
-        artifacts = _add_artifacts(archive, missing)
+        with _one_moment():
+            rows = {
+                model._meta.db_table: _add_table(archive, model)
+                for label in settings.TENANT_APPS
+                for model in apps.get_app_config(label).get_models(include_auto_created=True)
+            }
+            named = _named_artifacts()
+            _add_log(archive)
+        missing: list[str] = []
+        artifacts = _add_artifacts(archive, named, missing, tell)
         repositories = _add_repositories(archive, missing)
-        _add_log(archive)
-        at = timezone.now().astimezone(UTC)
         archive.add("README.txt", [_readme(at).encode()])
         said = {
             "tenant": {"id": tenant.tenant_id, "slug": tenant.slug, "name": tenant.name},
@@ -189,12 +205,7 @@ def _write(file: IO[bytes]) -> dict[str, Any]:
         }
         manifest = json.dumps(said, indent=1, sort_keys=True, default=_plain)
         opened.writestr("manifest.json", manifest + "\n")
-    return {
-        "rows": rows,
-        "artifacts": artifacts,
-        "repositories": repositories,
-        "missing": missing,
-    }
+    return Written(rows, artifacts, repositories, missing)
 
 
 @contextmanager
@@ -225,36 +236,39 @@ def _add_table(archive: _Archive, model: type[Model]) -> int:
     return count
 
 
-def _missing_artifacts() -> list[str]:
-    """What rows name and the store does not hold."""
-    store, tenant_id = artifact_store(), current_tenant_id()
+def _named_artifacts() -> list[tuple[str, str]]:
+    """What rows name as being in the store: what names it, the digest."""
+    kept = Pack.objects.filter(deleted_at=None).exclude(sha256="")
     named: list[tuple[str, Any]] = [
         ("artifact", Artifact.objects.values_list("pk", "sha256")),
         ("diff of proposal", Proposal.objects.values_list("pk", "diff_sha256")),
-        (
-            "pack",
-            Pack.objects.filter(deleted_at=None).exclude(sha256="").values_list("pk", "sha256"),
-        ),
+        ("pack", kept.exclude(kind=Pack.Kind.EXPORT).values_list("pk", "sha256")),
+        ("document", ControlDocument.objects.values_list("pk", "sha256")),
     ]
-    missing = [
-        f"{what} {pk}: {digest} is not in the store"
+    found = [
+        (f"{what} {pk}", digest)
         for what, rows in named
         for pk, digest in rows.order_by("pk").iterator(chunk_size=BATCH)
-        if not store.holds(tenant_id, digest)
     ]
     records = SignedRecord.objects.order_by("pk").values_list("pk", "files")
-    missing += [
-        f"{path} of record {pk}: {stored['sha256']} is not in the store"
+    found += [
+        (f"{path} of record {pk}", stored["sha256"])
         for pk, files in records.iterator(chunk_size=BATCH)
         for path, stored in sorted(files.items())
-        if not store.holds(tenant_id, stored["sha256"])
     ]
-    return missing
+    return found
 
 
-def _add_artifacts(archive: _Archive, missing: list[str]) -> int:
+def _add_artifacts(
+    archive: _Archive, named: list[tuple[str, str]], missing: list[str], tell: Tell | None
+) -> int:
     store, tenant_id, added = artifact_store(), current_tenant_id(), 0
-    for digest in store.digests(tenant_id):
+    # What was taken away before would double the file each time.
+    exports = set(Pack.objects.filter(kind=Pack.Kind.EXPORT).values_list("sha256", flat=True))
+    there = [digest for digest in store.digests(tenant_id) if digest not in exports]
+    for number, digest in enumerate(there):
+        if tell and number % TELL_EVERY == 0:
+            tell(number, len(there))
         chunks = store.get_stream(tenant_id, digest)
         try:
             # Everything is checked before the first chunk comes.
@@ -264,6 +278,12 @@ def _add_artifacts(archive: _Archive, missing: list[str]) -> int:
             continue
         archive.add(f"artifacts/{digest}", _with_first(first, chunks))
         added += 1
+    if tell:
+        tell(len(there), len(there))
+    known = set(there)
+    missing += [
+        f"{what}: {digest} is not in the store" for what, digest in named if digest not in known
+    ]
     return added
 
 

@@ -28,7 +28,7 @@ from agent.sandbox import SandboxUnavailable
 from evidence.keys_here import keys_here
 from tenants.actor import system_actor
 from tenants.jobs import TenantlessJob, for_each_tenant
-from tenants.scope import current, tenants_with_repositories
+from tenants.scope import current, tenants_with_evidence_work, tenants_with_repositories
 
 log = structlog.get_logger(__name__)
 
@@ -111,12 +111,10 @@ def index_code(repository_id: str) -> None:
 
 @shared_task(base=TenantlessJob)
 def delete_expired_packs() -> None:
-    """Delete the files of packs whose time is over. Runs every hour."""
+    """Delete the files of packs and exports whose time is over. Runs every hour."""
     by = system_actor("retention", "job")
     for_each_tenant(
-        "expired packs",
-        lambda: upkeep.delete_expired_packs(by=by),
-        find=lambda _: tenants_with_repositories(),
+        "files", lambda: upkeep.delete_expired_packs(by=by), find=tenants_with_evidence_work
     )
 
 
@@ -196,7 +194,7 @@ def check_log(check_id: str) -> None:
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
 def build_pack(pack_id: str) -> None:
-    """Build one evidence pack; runs where the signing keys are."""
+    """Build one evidence pack or export; runs where the signing keys are."""
     keys = keys_here()
     try:
         dossier.build(UUID(pack_id), keys)

@@ -1,4 +1,4 @@
-"""Orders of evidence packs: of a proposal, of more than that, and once more when a file is gone."""
+"""Orders of files to take away: evidence packs, once more when a file is gone, the export."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,6 +146,30 @@ def order_again(pack: Pack, *, by: Actor) -> Pack:
         pack.sample_size,
     )
     return order_pack(order, by=by)
+
+
+def order_export(*, by: Actor) -> Pack:
+    """Ask for everything of the tenant as one file; the evidence worker writes it.
+
+    Raises Denied; Conflict while another one is on its way.
+    """
+    tenant_id = current_tenant_id()
+    with change(by, Permission.EXPORT_ORDER, on=_Covered(tenant_id, None)) as facts:
+        under_way = Pack.objects.filter(kind=Pack.Kind.EXPORT, state__in=Pack.UNFINISHED)
+        if under_way.exists():
+            raise Conflict("an export is on its way already; wait until it is ready")
+        pack: Pack = Pack.objects.create(
+            kind=Pack.Kind.EXPORT,
+            project_id=tenant_id,
+            object_type="tenant",
+            object_id=str(tenant_id),
+            title="Everything of the tenant",
+            requested_by=by.id,
+            requested_by_name=by.name,
+        )
+        facts.about = pack
+        transaction.on_commit(partial(queue.build_pack, pack.pk))
+    return pack
 
 
 def _problems(order: PackOrder) -> dict[str, str]:

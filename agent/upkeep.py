@@ -34,13 +34,12 @@ def stalled_tasks() -> list[UUID]:
 def stalled_packs() -> list[UUID]:
     """Packs of the pinned tenant that were asked for STALLED_AFTER ago and are not built."""
     quiet = timezone.now() - STALLED_AFTER
-    unfinished = [Pack.State.QUEUED, Pack.State.BUILDING]
-    rows = Pack.objects.filter(state__in=unfinished, created_at__lt=quiet)
+    rows = Pack.objects.filter(state__in=Pack.UNFINISHED, created_at__lt=quiet)
     return list(rows.values_list("pk", flat=True))
 
 
 def delete_expired_packs(*, by: Actor) -> int:
-    """Delete the files of packs that cannot be downloaded any more; returns how many.
+    """Delete files of packs and exports that cannot be downloaded any more; returns how many.
 
     The intent is on record before each, what came of it after. A file that something else that is
     kept has the same bytes as stays. Safe to run twice, also after a death in between.

@@ -76,7 +76,7 @@ BY_RIGHT: dict[str, set[P]] = {
     "evidence_retention": {P.LEDGER_VIEW, P.RETENTION_CHANGE, P.PROVIDER_CHANGE},
     "evidence_controldocument": _CONTROLS,
     "evidence_ownframework": _CONTROLS,
-    "evidence_pack": {P.PACK_EXPORT} | _LOOK,
+    "evidence_pack": {P.PACK_EXPORT, P.EXPORT_ORDER} | _LOOK,
     "evidence_signedrecord": _LOG | _LOOK,
     "tenants_session": {P.SESSION_END, P.SESSION_OPEN, P.MEMBER_VIEW},
     "tenants_identity": _DIRECTORY | {P.MEMBER_VIEW},

@@ -74,5 +74,6 @@ class Permission(StrEnum):
     TENANT_OPEN = "tenant.open"
     TENANT_MOVE = "tenant.move"
     TENANT_SUSPEND = "tenant.suspend"
-    TENANT_EXPORT = "tenant.export"
+    EXPORT_ORDER = "export.order"  # everything of the tenant as one file, to take away
+    TENANT_EXPORT = "tenant.export"  # the product writes that file
     TENANT_ERASE = "tenant.erase"

@@ -13,6 +13,8 @@ from evidence.models import DecisionRecord, Entry, OpenIntent, Payload, Retentio
 from tenants.actor import Actor
 from tenants.scope import current_tenant_id
 
+MOST_DAYS = 36_500
+REASON_LIMIT = 500
 LOT = 5_000  # facts deleted in one change, so that nobody waits for long
 
 # What a decision was about stays as long as its leaf: without it nobody could say what was
@@ -27,9 +29,20 @@ def days_kept() -> int:
 
 
 def keep_for(days: int, reason: str, *, by: Actor) -> None:
-    """Say how long from now on. Raises Denied, or BadRequest below the least that is allowed."""
-    if days < Retention.LEAST_DAYS:
-        raise BadRequest({"days": f"is {days}; it must be {Retention.LEAST_DAYS} at least"})
+    """Say how long from now on. reason: kept with the entry, at most REASON_LIMIT characters.
+
+    Raises Denied, or BadRequest: below the least that is allowed, more than MOST_DAYS, no reason.
+    """
+    problems = {}
+    if not Retention.LEAST_DAYS <= days <= MOST_DAYS:
+        least = Retention.LEAST_DAYS
+        problems["days"] = f"is {days}; it must be {least} at least and {MOST_DAYS} at most"
+    if not reason.strip():
+        problems["reason"] = "is empty; say why in a sentence"
+    elif len(reason) > REASON_LIMIT:
+        problems["reason"] = f"has {len(reason)} characters; at most {REASON_LIMIT} are kept"
+    if problems:
+        raise BadRequest(problems)
     with change(by, Permission.RETENTION_CHANGE, on=AsTenant(current_tenant_id())) as facts:
         facts.update(before=days_kept(), days=days, reason=reason)
         Retention.objects.update_or_create(defaults={"days": days})

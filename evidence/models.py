@@ -300,7 +300,10 @@ class Retention(TenantScoped):
 
 
 class Pack(TenantScoped):
-    """An evidence pack that somebody asked for."""
+    """A file that somebody asked for: an evidence pack, or (EXPORT) everything of the tenant.
+
+    Both are built, offered for some days and deleted alike; who may have them differs.
+    """
 
     class State(models.TextChoices):
         QUEUED = "queued"
@@ -313,6 +316,9 @@ class Pack(TenantScoped):
         REPOSITORY = "repository"
         PERIOD = "period"
         FRAMEWORK = "framework"
+        EXPORT = "export"
+
+    UNFINISHED: ClassVar[tuple[str, ...]] = (State.QUEUED, State.BUILDING)
 
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.PROPOSAL)
@@ -340,6 +346,7 @@ class Pack(TenantScoped):
     # What was settled when the build began, so that building again gives the same bytes.
     start_size = models.BigIntegerField(null=True)
     population_end = models.BigIntegerField(null=True)
+    # How far it is: records of pull requests; of an export, files.
     records_done = models.PositiveIntegerField(default=0)
     records_total = models.PositiveIntegerField(default=0)
     expires_at = models.DateTimeField(null=True)  # no download from then on
@@ -351,7 +358,7 @@ class Pack(TenantScoped):
     @property
     def unfinished(self) -> bool:
         """Whether it is still on its way."""
-        return self.state in (self.State.QUEUED, self.State.BUILDING)
+        return self.state in self.UNFINISHED
 
     @property
     def can_be_taken(self) -> bool:

@@ -1,8 +1,12 @@
-"""Hands evidence packs out to those who may have them."""
+"""Hands evidence packs and exports out to those who may have them."""
 
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import Http404, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 
 from agent.places import artifact_store
@@ -12,9 +16,13 @@ from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.models import Pack
+from portal.http import PortalRequest
 from tenants import asked
 from tenants.actor import Actor
 from tenants.scope import current_tenant_id
+
+# How the API describes such a file.
+ZIP = {"application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}}}
 
 
 def pack_seen_by(actor: Actor, pack_id: UUID) -> Pack:
@@ -24,9 +32,10 @@ def pack_seen_by(actor: Actor, pack_id: UUID) -> Pack:
     """
     tenant = AsTenant(current_tenant_id())
     with asked.without_asking(asked.Purpose.DECIDE):
-        about_all: Pack | None = Pack.objects.filter(
+        of_tenant = Pack.objects.exclude(kind=Pack.Kind.EXPORT).filter(
             pk=pack_id, project_id=current_tenant_id()
-        ).first()
+        )
+        about_all: Pack | None = of_tenant.first()
     if about_all is not None:
         # It holds entries of the whole tenant, whatever projects its orders were about.
         if not may(actor, Permission.PACK_EXPORT, tenant):
@@ -39,36 +48,56 @@ def pack_seen_by(actor: Actor, pack_id: UUID) -> Pack:
     return pack
 
 
-def pack_download(actor: Actor, pack: Pack) -> HttpResponse:
-    """The pack as a file to save; leaves an entry in the ledger.
+def export_seen_by(actor: Actor, export_id: UUID) -> Pack:
+    """The export, if the actor may have it. Raises Denied (recorded), or Http404."""
+    require(actor, Permission.EXPORT_ORDER, AsTenant(current_tenant_id()))
+    export: Pack = get_object_or_404(Pack, pk=export_id, kind=Pack.Kind.EXPORT)
+    return export
+
+
+def pack_download(request: PortalRequest, pack: Pack) -> StreamingHttpResponse:
+    """The pack or export as a file to save; leaves an entry in the ledger.
 
     Raises Conflict while there is no file yet, Missing or Damaged when the store lost it.
     """
     if pack.state != Pack.State.READY:
-        raise Conflict(f"this pack is {pack.get_state_display().lower()}; there is no file of it")
+        raise Conflict(f"this is {pack.get_state_display().lower()}; there is no file of it")
     if not pack.can_be_taken:
         raise Conflict(f"{file_gone(pack)}; order it again")
-    content = artifact_store().get(current_tenant_id(), pack.sha256, size=pack.size)
+    chunks = artifact_store().get_stream(current_tenant_id(), pack.sha256, size=pack.size)
+    # The whole file is checked before the first chunk comes, so nothing damaged leaves.
+    first = next(chunks, b"")
     ledger.record(
-        "pack.download",
-        by=actor,
+        "export.download" if pack.kind == Pack.Kind.EXPORT else "pack.download",
+        by=request.actor,
         on=pack,
         facts={"sha256": pack.sha256, "size": pack.size, "about": pack.object_id},
     )
-    return HttpResponse(
-        content,
+    whole = chain([first], chunks)
+    return StreamingHttpResponse(
+        # Django would hold all of it in memory if it had to turn one kind into the other.
+        _one_by_one(whole) if isinstance(request, ASGIRequest) else whole,
         content_type="application/zip",
-        headers={"Content-Disposition": f'attachment; filename="{pack_filename(pack)}"'},
+        headers={
+            "Content-Disposition": f'attachment; filename="{pack_filename(pack)}"',
+            "Content-Length": str(pack.size),
+        },
     )
 
 
+async def _one_by_one(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while chunk := await sync_to_async(next, thread_sensitive=False)(chunks, b""):
+        yield chunk
+
+
 def file_gone(pack: Pack) -> str:
-    """Why a pack that was built cannot be downloaded any more."""
+    """Why a file that was built cannot be downloaded any more."""
     if pack.deleted_at is not None:
-        return f"the file of this pack was deleted on {pack.deleted_at:%Y-%m-%d}"
-    return f"this pack could be downloaded until {pack.expires_at:%Y-%m-%d}"
+        return f"the file was deleted on {pack.deleted_at:%Y-%m-%d}"
+    return f"it could be downloaded until {pack.expires_at:%Y-%m-%d}"
 
 
 def pack_filename(pack: Pack) -> str:
     """What the file is called once it is saved."""
-    return f"countersign-pack-{str(pack.pk)[:8]}.zip"
+    what = "export" if pack.kind == Pack.Kind.EXPORT else "pack"
+    return f"countersign-{what}-{str(pack.pk)[:8]}.zip"

@@ -129,7 +129,7 @@ def tenants_with_evidence_work(kind: str) -> list[UUID]:
     """As tenants_with_work(), for the ledger's own work.
 
     kind: "intents" (some were begun and not answered), "expired" (facts or decisions kept for
-    90 days at least).
+    90 days at least), "files" (packs or exports that may not be downloaded any more).
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id FROM public.tenants_with_evidence_work(%s)", [kind])

@@ -17,6 +17,8 @@ from portal.api import (
     controls,
     decisions,
     directories,
+    exports,
+    frameworks,
     log,
     me,
     members,
@@ -103,7 +105,10 @@ api.add_router("/repair-rules", repair_rules.router)
 api.add_router("/flaky-tests", repair_rules.flaky)
 api.add_router("/proposals", proposals.router)
 api.add_router("/packs", packs.router)
+api.add_router("/exports", exports.router)
 api.add_router("/controls", controls.router)
+api.add_router("/frameworks", frameworks.router)
+api.add_router("/control-rules", frameworks.rules_router)
 api.add_router("/documents", controls.documents)
 api.add_router("/log", log.router)
 api.add_router("/members", members.router)

@@ -3,21 +3,25 @@
 from base64 import b64encode
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
-from ninja import Path, Query, Router, Schema
+from ninja import Path, Query, Router, Schema, Status
 from pydantic import Field
 
+from agent import log_check
+from authz import retention
 from authz.decisions import require
 from authz.errors import Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
-from evidence import ledger, witnessing
-from evidence.models import Checkpoint, Entry, LogKey, Payload
+from evidence import history, ledger, witnessing
+from evidence.models import Checkpoint, Entry, LogCheck, LogKey, Payload, Retention
 from evidence.notes import InclusionProof, write_proof
-from portal.api.fields import Text
+from portal.api.fields import Text, one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ, READ_MANY, READ_ONE
 from portal.http import PortalRequest
@@ -176,6 +180,106 @@ def list_entries(request: PortalRequest, part: Query[Part]) -> dict[str, object]
         "items": [_shown(entry, payloads.get(entry.pk)) for entry in entries],
         "after": entries[-1].index if len(entries) == part.limit else None,
     }
+
+
+class WitnessOut(Schema):
+    """Somebody outside who is asked to cosign heads."""
+
+    name: str
+    key_id: str
+    address: str
+    size: int | None = Field(description="Entries under the last head it cosigned; none yet: null.")
+    at: datetime | None
+    heads: int = Field(description="How many heads it has cosigned.")
+
+
+class WitnessesOut(Schema):
+    """Who is asked to cosign, and how far that is. Whoever runs the portal names them."""
+
+    quorum: int = Field(description="How many have to cosign a head; 0: nobody is asked.")
+    state: str = Field(description="Of the newest head: LOCAL or WITNESSED; empty before any.")
+    witnesses: list[WitnessOut]
+
+
+@router.get("/witnesses", response={200: WitnessesOut, **READ})
+def list_witnesses(request: PortalRequest) -> dict[str, Any]:
+    """Witnesses of the log with the last cosignature of each."""
+    _require_view(request)
+    head = history.newest_head()
+    return {
+        "quorum": settings.WITNESS_QUORUM,
+        "state": witnessing.state_of(head) if head else "",
+        "witnesses": history.last_seen(witnessing.witnesses()),
+    }
+
+
+class RetentionOut(Schema):
+    """For how long facts of entries and decisions are kept. Entries themselves stay for good."""
+
+    days: int
+    set_at: datetime | None = Field(description="Null while nobody has said.")
+    least_days: int
+
+
+class RetentionIn(Schema):
+    """Another number of days, with the reason, which stands in the ledger."""
+
+    days: int = Field(examples=[730])
+    reason: Text = Field(examples=["as our contract says"])
+
+
+@router.get("/retention", response={200: RetentionOut, **READ})
+def read_retention(request: PortalRequest) -> dict[str, Any]:
+    """For how long facts are kept."""
+    _require_view(request)
+    return {
+        "days": retention.days_kept(),
+        "set_at": Retention.objects.values_list("set_at", flat=True).first(),
+        "least_days": Retention.LEAST_DAYS,
+    }
+
+
+@router.put("/retention", response={200: RetentionOut, **CHANGE})
+def change_retention(request: PortalRequest, wanted: RetentionIn) -> dict[str, Any]:
+    """Say for how long facts are kept, 90 days at least. What is older goes within the hour."""
+    retention.keep_for(wanted.days, wanted.reason, by=request.actor)
+    return read_retention(request)
+
+
+class LogCheckOut(Schema):
+    """One count of the whole log."""
+
+    id: UUID
+    state: str = one_of(LogCheck.State.values)
+    requested_by_name: str
+    created_at: datetime
+    finished_at: datetime | None
+    entries_done: int
+    entries_total: int
+    heads: int = Field(description="Signed heads that agree.")
+    root: str = Field(description="Hex; of all entries that were counted.")
+    problem: str = Field(description="What does not hold, or why it could not be counted.")
+
+
+@router.get("/checks", response={200: Page[LogCheckOut], **READ_MANY})
+def list_log_checks(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
+    """When the whole log was counted, newest first."""
+    _require_view(request)
+    return paging.of(LogCheck.objects.order_by("-created_at", "pk"))
+
+
+@router.post("/checks", response={202: LogCheckOut, **CHANGE})
+def start_log_check(request: PortalRequest) -> Status[LogCheck]:
+    """Have the whole log counted again; while that is under way already, that count is given."""
+    return Status(202, log_check.ask_for_check(by=request.actor))
+
+
+@router.get("/checks/{check_id}", response={200: LogCheckOut, **READ_ONE})
+def read_log_check(request: PortalRequest, check_id: UUID) -> LogCheck:
+    """How far one count is, and what came of it."""
+    _require_view(request)
+    found: LogCheck = get_object_or_404(LogCheck, pk=check_id)
+    return found
 
 
 def _head(size: int | None) -> Checkpoint:

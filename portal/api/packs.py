@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import AwareDatetime, Field
@@ -19,12 +19,11 @@ from portal.api.fields import one_of
 from portal.api.paging import Page, Paging
 from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.http import PortalRequest
-from portal.packs import pack_download, pack_seen_by
+from portal.packs import ZIP, pack_download, pack_seen_by
 from tenants.scope import current_tenant_id
 
 router = Router(tags=["Packs"])
-
-ZIP = {"application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}}}
+EVIDENCE = [kind for kind in Pack.Kind.values if kind != Pack.Kind.EXPORT]
 
 
 class PackOut(Schema):
@@ -32,7 +31,7 @@ class PackOut(Schema):
 
     id: UUID
     state: str = one_of(Pack.State.values)
-    kind: str = one_of(Pack.Kind.values)
+    kind: str = one_of(EVIDENCE)
     title: str
     object_type: str = Field(examples=["proposal"])
     object_id: str
@@ -56,7 +55,7 @@ class PackOut(Schema):
 def list_packs(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
     """Evidence packs of the tenant, newest first."""
     require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
-    return paging.of(Pack.objects.all())
+    return paging.of(Pack.objects.exclude(kind=Pack.Kind.EXPORT))
 
 
 class PackIn(Schema):
@@ -109,7 +108,7 @@ def order_pack_again(request: PortalRequest, pack_id: UUID) -> Status[Pack]:
     response={200: None, **READ_ONE, 409: CHANGE[409]},
     openapi_extra={"responses": {200: {"content": ZIP}}},
 )
-def download_pack(request: PortalRequest, pack_id: UUID) -> HttpResponse:
+def download_pack(request: PortalRequest, pack_id: UUID) -> StreamingHttpResponse:
     """The pack as a ZIP file. The download itself is recorded. Answers 409 until it is ready, and
     when its time is over: `can_be_taken` says which."""
-    return pack_download(request.actor, pack_seen_by(request.actor, pack_id))
+    return pack_download(request, pack_seen_by(request.actor, pack_id))

@@ -111,7 +111,7 @@ def entry(request: PortalRequest, index: int) -> HttpResponse:
         "behalf": _name_of(said["actor"]["on_behalf_of"]),
         "leaf": json.dumps(said, indent=2, ensure_ascii=False),
         "facts": list(_rows(payload.facts)) if payload else [],
-        "page_name": PAGES.get(found.object_type),
+        "page_name": _page_about(found),
         "checks": _checks(found, payload, checkpoint, key, proof),
         "leaf_hash": bytes(found.leaf_hash).hex(),
         "steps": steps,
@@ -189,6 +189,12 @@ def _name_of(account: str | None) -> str:
         return ""
     user = User.objects.filter(pk=account).only("name").first()
     return user.name if user else account
+
+
+def _page_about(found: Entry) -> str | None:
+    """Name of the page about its object, if there is one. Exports share theirs."""
+    of_export = found.action.startswith(("export.", "tenant.export"))
+    return None if of_export else PAGES.get(found.object_type)
 
 
 def _rows(fact: object, name: str = "") -> Iterator[tuple[str, str]]:

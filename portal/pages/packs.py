@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -46,7 +46,9 @@ def create(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
 def listing(request: PortalRequest) -> HttpResponse:
     """Every pack that was ordered, newest first."""
     require(request.actor, Permission.PACK_EXPORT, AsTenant(current_tenant_id()))
-    context = lists.page_of(request, Pack.objects.all(), COLUMNS, first="-when")
+    context = lists.page_of(
+        request, Pack.objects.exclude(kind=Pack.Kind.EXPORT), COLUMNS, first="-when"
+    )
     return render(request, "packs/list.html", context)
 
 
@@ -137,6 +139,6 @@ def detail(request: PortalRequest, pack_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def download(request: PortalRequest, pack_id: UUID) -> HttpResponse:
+def download(request: PortalRequest, pack_id: UUID) -> StreamingHttpResponse:
     """The file. Taking it leaves an entry in the ledger."""
-    return pack_download(request.actor, pack_seen_by(request.actor, pack_id))
+    return pack_download(request, pack_seen_by(request.actor, pack_id))

@@ -85,7 +85,9 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.EMERGENCY_END: ("end emergency access", "ended emergency access"),
     P.TENANT_MOVE: ("move a tenant", "moved the tenant"),
     P.TENANT_SUSPEND: ("close a tenant's doors", "closed or opened the tenant's doors"),
+    P.EXPORT_ORDER: ("take everything of the tenant away", "ordered an export of the tenant"),
     P.TENANT_EXPORT: ("export the tenant", "exported the tenant"),
+    "export.download": ("download an export", "downloaded an export of the tenant"),
     P.TENANT_ERASE: ("erase a tenant", "erased the tenant"),
 }
 

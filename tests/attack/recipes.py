@@ -33,6 +33,7 @@ PARAMETERS = {
     "recommendation_id": "{task}",
     "proposal_id": "{proposal}",
     "pack_id": "{pack}",
+    "export_id": "{export}",
     "framework_id": "ssdf-1.1",
     "control_id": "PO.2.2",
     "document_id": "{document}",
@@ -388,6 +389,10 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET settings/log/<uuid:destination_id>/": LOOK_HARD,
     "POST settings/log/<uuid:destination_id>/": Recipe({"name": "x", "address": "x.invalid:6514"}),
     "POST settings/log/<uuid:destination_id>/remove/": Recipe({}),
+    "GET settings/export/": LOOK_HARD,
+    # Her own: what she gets of it is nothing of anybody else's.
+    "POST settings/export/": Recipe({}, answers=frozenset({302, 409})),
+    "GET settings/export/<uuid:export_id>/download/": LOOK_HARD,
     "GET settings/models/": LOOK_HARD,
     "POST settings/models/": Recipe(MODEL_PROVIDER),
     "POST settings/models/rules/": Recipe(MODEL_RULES),
@@ -502,6 +507,14 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET api/v1/log/checkpoints": LOOK_HARD,
     "GET api/v1/log/checkpoints/<size>": LOOK_HARD,
     "GET api/v1/log/entries/<index>/proof": LOOK_HARD,
+    "GET api/v1/log/witnesses": LOOK_HARD,
+    "GET api/v1/log/retention": LOOK_HARD,
+    "PUT api/v1/log/retention": Recipe(
+        {"days": 400, "reason": "x"}, answers=frozenset({200})
+    ),  # her own log
+    "GET api/v1/log/checks": LOOK_HARD,
+    "POST api/v1/log/checks": Recipe(answers=frozenset({202})),  # her own log
+    "GET api/v1/log/checks/<check_id>": LOOK_HARD,
     "GET api/v1/log/consistency": Recipe(query="old=1"),
     "GET api/v1/log/entries": Recipe(query="run={run}", answers=FOUND_NOTHING),
     "GET api/v1/members": LOOK,
@@ -515,6 +528,13 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "DELETE api/v1/members/<member_id>": Recipe(),
     "GET api/v1/controls": LOOK_HARD,
     "GET api/v1/controls/<framework_id>": LOOK_HARD,
+    "GET api/v1/frameworks": LOOK_HARD,
+    "POST api/v1/frameworks": Recipe(works=None, why_not="it takes a file", answers=NO_FILE),
+    "PUT api/v1/frameworks/<framework_id>/controls/<path:control_id>": Recipe(
+        {"rules": []}, at=OWN_FRAMEWORK | {"control_id": "X-1"}
+    ),
+    "DELETE api/v1/frameworks/<framework_id>": Recipe(at=OWN_FRAMEWORK),
+    "GET api/v1/control-rules": LOOK_HARD,
     "GET api/v1/documents": LOOK_HARD,
     "POST api/v1/documents": Recipe(works=None, why_not="it takes a file", answers=NO_FILE),
     "GET api/v1/documents/<document_id>": LOOK_HARD,
@@ -525,6 +545,12 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET api/v1/packs/<pack_id>": LOOK_HARD,
     "GET api/v1/packs/<pack_id>/download": LOOK_HARD,
     "POST api/v1/packs/<pack_id>/again": Recipe(at={"pack_id": "{old_pack}"}),
+    "GET api/v1/exports": LOOK_HARD,
+    "POST api/v1/exports": Recipe(
+        works=None, why_not="one is on its way already", answers=frozenset({202, 409})
+    ),
+    "GET api/v1/exports/<export_id>": LOOK_HARD,
+    "GET api/v1/exports/<export_id>/download": LOOK_HARD,
     "GET api/v1/proposals": LOOK,
     "GET api/v1/proposals/<proposal_id>": LOOK,
     "GET api/v1/proposals/<proposal_id>/diff": LOOK,

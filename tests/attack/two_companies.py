@@ -37,6 +37,7 @@ from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
 from tests.evidence.small_catalogue import small_catalogue
 from tests.portal.standing import (
+    export_of,
     pack_of,
     proposal_of,
     record_of,
@@ -111,6 +112,7 @@ def _fill(made: Stocked, entries: int) -> None:
     Recommendation.objects.update(result={"layers": []})
     pack = pack_of(proposal)
     old_pack = pack_of(proposal, over=True)
+    export = export_of(word.encode())
     record_of(proposal, word.encode())
     service = tokens.add_service(word, [Role.DEVELOPER], project=project, by=by)
     token, secret = tokens.create_token(
@@ -248,6 +250,7 @@ def _fill(made: Stocked, entries: int) -> None:
         "digest": proposal.digest,
         "pack": str(pack.pk),
         "old_pack": str(old_pack.pk),
+        "export": str(export.pk),
         "person": str(bo.pk),
         "email": bo.email,
         "agent": str(User.objects.get(kind=User.Kind.AGENT).pk),

@@ -15,6 +15,7 @@ from evidence import ledger
 from evidence.models import Checkpoint, Pack, SignedRecord
 from evidence.signing import FileKeys
 from tenants.models import Project, User
+from tenants.scope import current_tenant_id
 
 DIFF = b"--- /dev/null\n+++ b/docs/adr/one.md\n@@ -0,0 +1 @@\n+# One\n"
 RESULT = {
@@ -116,12 +117,31 @@ def pack_of(
         run=str(proposal.run_id),
     )
     if content is not None:
-        stored = artifact_store().put(pack.tenant_id, content)
-        pack.state, pack.sha256, pack.size = Pack.State.READY, stored.sha256, stored.size
-        pack.finished_at = timezone.now()
-        pack.expires_at = timezone.now() + timedelta(days=-1 if over else 30)
-        pack.save()
+        _ready(pack, content, over)
     return pack
+
+
+def export_of(content: bytes = b"PK-an-export", *, over: bool = False) -> Pack:
+    """An export of the pinned tenant that is ready with that content."""
+    pack: Pack = Pack.objects.create(
+        kind=Pack.Kind.EXPORT,
+        project_id=current_tenant_id(),
+        object_type="tenant",
+        object_id=str(current_tenant_id()),
+        title="Everything of the tenant",
+        requested_by="somebody",
+        requested_by_name="Somebody",
+    )
+    _ready(pack, content, over)
+    return pack
+
+
+def _ready(pack: Pack, content: bytes, over: bool) -> None:
+    stored = artifact_store().put(pack.tenant_id, content)
+    pack.state, pack.sha256, pack.size = Pack.State.READY, stored.sha256, stored.size
+    pack.finished_at = timezone.now()
+    pack.expires_at = timezone.now() + timedelta(days=-1 if over else 30)
+    pack.save()
 
 
 def record_of(proposal: Proposal, content: bytes = b'{"payload": "e30="}\n') -> SignedRecord:

@@ -76,7 +76,7 @@ def test_a_pack_that_could_not_be_built_says_why_and_can_be_ordered_again(acme, 
 def test_a_download_is_the_file_and_an_entry(acme, pack, sign_in, entries):
     answer = sign_in(acme, "iris").get(f"/packs/{pack.pk}/download/")
 
-    assert answer.content == b"PK-the-pack"
+    assert answer.getvalue() == b"PK-the-pack"
     assert answer["Content-Disposition"].startswith("attachment; filename=")
     assert entries(acme)[-1] == ("pack.download", "ok")
 

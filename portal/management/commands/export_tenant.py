@@ -22,10 +22,11 @@ class Command(OperatorCommand):
     def run(self, options: dict[str, Any]) -> None:
         with tenant_scope(scope_at(options["host"])) as scope:
             made = export_tenant(options["file"], by=OPERATOR)
+        held = made.written
         self.stdout.write(
-            f"{made.path} holds all of {scope.name}: {sum(made.rows.values()):,} rows of"
-            f" {len(made.rows)} tables, {made.artifacts:,} artifacts, {made.repositories:,}"
+            f"{made.path} holds all of {scope.name}: {sum(held.rows.values()):,} rows of"
+            f" {len(held.rows)} tables, {held.artifacts:,} artifacts, {held.repositories:,}"
             f" repositories, {made.size:,} bytes, SHA-256 {made.sha256}"
         )
-        for missing in made.missing:
+        for missing in held.missing:
             self.stderr.write(f"missing: {missing}")

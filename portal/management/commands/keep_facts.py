@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("host", help="host of the tenant, such as acme.localhost")
         parser.add_argument("--days", type=int, help="90 at least; says how many when left out")
-        parser.add_argument("--reason", default="", help="kept in the log")
+        parser.add_argument("--reason", default="", help="why; needed with --days, kept in the log")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with tenant_scope(scope_at(options["host"])):
