@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
+from django.apps import apps
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Model, Q, Value
+from django.db.models.functions import Replace
 from django.utils import timezone
 
-from agent.models import BriefReading, Draft, Task
+from agent.models import BriefReading, Draft
 from agent.places import artifact_store, local_forge
 from authz import tenancy
 from authz.change import change, effect
@@ -33,6 +35,35 @@ from tenants.models import (
 from tenants.scope import scope_of_tenant, tenant_scope
 
 NOBODY = "Erased person"
+
+# Columns that keep a person's name beside what they did: model -> column -> the column that says by
+# id whose name it is. Where there is none it is empty, and whoever had that name counts.
+NAMES_BESIDE: dict[str, dict[str, str]] = {
+    "agent.CatalogueEntry": {"author_name": ""},
+    "agent.CatalogueRefresh": {"requester_name": "requester_id", "decided_by_name": ""},
+    "agent.Plan": {"approved_by": ""},
+    "agent.Proposal": {"withdrawn_by": ""},
+    "agent.Task": {"cancel_asked_by": ""},
+    "authz.AccessReview": {"started_by_name": "started_by", "closed_by_name": "closed_by"},
+    "authz.AccessReviewItem": {"answered_by_name": "answered_by"},
+    "authz.Emergency": {"operator": "user", "operator_email": "user", "decided_by": ""},
+    "authz.PolicyVersion": {"requester_name": "requester_id", "decided_by_name": "decided_by"},
+    "authz.Share": {"shared_by": ""},
+    "evidence.ControlDocument": {
+        "owner_name": "",
+        "requester_name": "requester_id",
+        "decided_by_name": "decided_by",
+    },
+    "evidence.LogCheck": {"requested_by_name": "requested_by"},
+    "evidence.OwnFramework": {"imported_by_name": ""},
+    "evidence.Pack": {"requested_by_name": "requested_by"},
+    "tenants.Invitation": {"made_by_name": ""},
+}
+# Columns of sentences that we wrote, with a name inside.
+NAMES_WITHIN = (
+    ("agent.Task", "reason"),
+    ("authz.AccessReviewItem", "source"),
+)
 
 # What a decision was about stays: without it nobody could say what was countersigned.
 DECISIONS = ("proposal.countersign", "proposal.reject")
@@ -168,16 +199,31 @@ def _erase_names(user: User) -> dict[str, int]:
     tests = IdentityProvider.objects.filter(tested_by=user.pk)
     # They hold everything as it was, this person too; the files go within the hour.
     exports = Pack.objects.filter(kind=Pack.Kind.EXPORT, state=Pack.State.READY, deleted_at=None)
+    address = f"erased-{user.pk.hex}@erased.invalid"
     erased = {
         "exports": exports.update(expires_at=timezone.now()),
         "test_sign_ins": tests.update(tested_claims=None, tested_by=None),
-        "names_beside": Task.objects.filter(cancel_asked_by=user.name).update(
-            cancel_asked_by=NOBODY
-        )
-        + Pack.objects.filter(requested_by=str(user.pk)).update(requested_by_name=NOBODY)
-        + Invitation.objects.filter(made_by_name=user.name).update(made_by_name=NOBODY),
+        "names_beside": sum(_erase_beside(user, address, *named) for named in NAMES_BESIDE.items()),
+        "names_in_sentences": sum(_erase_within(user, *named) for named in NAMES_WITHIN),
     }
-    User.objects.filter(pk=user.pk).update(
-        name=NOBODY, email=f"erased-{user.pk.hex}@erased.invalid", last_login=None
-    )
+    User.objects.filter(pk=user.pk).update(name=NOBODY, email=address, last_login=None)
     return erased
+
+
+def _erase_beside(user: User, address: str, label: str, columns: dict[str, str]) -> int:
+    rows, erased = apps.get_model(label)._default_manager, 0
+    for column, of in columns.items():
+        # Where no id stands beside it, the name itself is all that says whose it is.
+        whose = {of: _as_kept(user, rows.model, of)} if of else {column: user.name}
+        said = address if column.endswith("email") else NOBODY
+        erased += rows.filter(**whose).exclude(**{column: ""}).update(**{column: said})
+    return erased
+
+
+def _as_kept(user: User, model: type[Model], column: str) -> Any:
+    return user.pk if model._meta.get_field(column).is_relation else str(user.pk)
+
+
+def _erase_within(user: User, label: str, column: str) -> int:
+    rows = apps.get_model(label)._default_manager.filter(**{f"{column}__contains": user.name})
+    return int(rows.update(**{column: Replace(column, Value(user.name), Value(NOBODY))}))

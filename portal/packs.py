@@ -1,6 +1,7 @@
 """Hands evidence packs and exports out to those who may have them."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import chain
 from uuid import UUID
 
@@ -86,7 +87,8 @@ def pack_download(request: PortalRequest, pack: Pack) -> StreamingHttpResponse:
 
 
 async def _one_by_one(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while chunk := await sync_to_async(next, thread_sensitive=False)(chunks, b""):
+    following = sync_to_async(partial(next, chunks, b""), thread_sensitive=False)
+    while chunk := await following():
         yield chunk
 
 

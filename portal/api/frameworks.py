@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from ninja import File, Form, Router, Schema, Status
+from ninja import File, Form, Router, Schema, Status, params
 from ninja.files import UploadedFile
 from pydantic import Field
 
@@ -23,7 +23,7 @@ from tenants.scope import current_tenant_id
 
 router = Router(tags=["Controls"])
 rules_router = Router(tags=["Controls"])
-NO_PROFILES = File([])
+NO_PROFILES: list[UploadedFile] = params.functions.File([])
 
 
 class OwnFrameworkOut(Schema):

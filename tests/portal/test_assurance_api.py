@@ -2,7 +2,6 @@
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from agent import log_check, own_frameworks
 from authz import retention
@@ -151,12 +150,11 @@ def test_reading_is_for_auditors_and_admins(acme, sign_in, entries, path):
 
 def test_changing_is_for_whom_it_is_for(acme, globex, sign_in, entries, house):
     def tried(client):
-        catalogue = {"id": "x", "file": SimpleUploadedFile("x.json", small_catalogue("X"))}
-        body = encode_multipart(BOUNDARY, catalogue)
+        other = SimpleUploadedFile("x.json", small_catalogue("X"), "application/json")
         return [
             put(client, "/log/retention", {"days": 400, "reason": "x"}).status_code,
             client.post(f"{API}/log/checks").status_code,
-            client.post(f"{API}/frameworks", body, MULTIPART_CONTENT).status_code,
+            brought(client, id="xs", file=other).status_code,
             put(client, "/frameworks/house/controls/X-1", {"rules": []}).status_code,
             client.delete(f"{API}/frameworks/house").status_code,
         ]
