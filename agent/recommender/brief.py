@@ -30,13 +30,15 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
         r"small audience",
     ),
     "openness": (
-        r"lock[- ]?in\b", r"vendor[- ]neutral", r"portab", r"open[- ]source", r"oss\b",
+        r"lock[- ]?in\b", r"vendor[- ]neutral", r"portab", r"oss\b",
+        r"open[- ]source(?! (?:project|communit|contribut|repositor|develop))",
         r"licen[cs]ing", r"vendor[- ]independen", r"cloud[- ]agnostic", r"any backend",
         r"whichever", r"sovereign", r"interoperab", r"open standard", r"multi-cloud",
         r"avoid(?:ing)? (?:a )?depend", r"proprietary", r"fewer third-party",
     ),
     "assurance": (
-        r"complian", r"authority to operate", r"certif", r"regulat", r"supply[- ]chain",
+        r"complian", r"authority to operate", r"certifi(?:ed|cation)", r"regulat",
+        r"supply[- ]chain",
         r"security controls", r"accredit", r"fedramp", r"soc ?2", r"iso 27001", r"hipaa",
         r"pci[- ]dss", r"signed", r"provenance",
     ),
@@ -92,6 +94,8 @@ COMPLAINT = re.compile(
     r"|paying twice"
 )
 CONTENT = re.compile(r"\b(?:happy|satisfied|works well|good experience|keep|stay with|success)\b")
+# What is to be avoided has not happened yet.
+TO_AVOID = re.compile(r"\b(?:avoid|prevent|rather than|instead of)\w*\b")
 KNOWS = re.compile(
     r"\b(?:knows?|experienced?|familiar|skills?|skilled|expertise|background|proficient|written in"
     r"|codebase|developers|engineers)\b"
@@ -111,6 +115,17 @@ EVERYDAY = frozenset(
         foundation contour caddy kong goose claude stitch bootstrap relay clippy dapper ecto sequel
         emotion recoil standard quay pulp glue mantine apex carbon haystack distribution cue ent
         sass thrift gerrit diesel peewee prettier swr knex alpine consul tyk calico flannel
+        ably ack act agenda amplitude annoy ant aqua architect ark artillery atlantis auto ava axiom
+        babel backbone badger barman bats bolt bookshelf borg boundary bower bree brunch buffalo
+        cadence capsule carthage carvel cas chalice coder coherence cortex craft curator dash
+        databases duo earthly electron eleventy enzyme eureka expo fabric falco fathom feathers
+        fission flume galaxy gel ghost gorilla graphite grunt gulp hey hive hyper impala incus
+        insomnia invoke iframe iframes img jails karate karma keystone kind lexical lumen luxon
+        machinery mage marathon meteor moment moon nebula nova orca panel parallels payload pelican
+        piccolo pinpoint plausible plug poem polaris polka pony porter quartz que quill rake realm
+        regula revel river roda rush safety sails sam sanity segment semaphore shell shifter shiny
+        slate snowplow spock stash stoplight superset swing tape tapir taskfile teleport tide tina
+        teams tox typhoon vega victory virtuoso voila volta ward warp waterline wicket wiz yup zend
         """,
     )
 )
@@ -290,7 +305,7 @@ def complaints(text: str, running: Sequence[Technology], catalogue: Catalogue) -
     for sentence in sentences(text):
         small = sentence.lower()
         match = COMPLAINT.search(small)
-        if match is None or CONTENT.search(small):
+        if match is None or CONTENT.search(small) or TO_AVOID.search(small[: match.start()]):
             continue
         named = {technology.id for technology, _, _ in mentions(sentence, catalogue)} & ids
         found += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,6 +197,7 @@ class Technology:
     known_as: Mapping[str, str] = field(default_factory=dict, repr=False)
     own: bool = False
     alternative_in: tuple[str, ...] = ()  # layers that it is also a way of doing without
+    rare: bool = False  # only ranked when a request names it
 
     def licence_of(self, version: str) -> str | None:
         """The SPDX expression for `version`, or None when the history does not reach back."""
@@ -295,9 +296,16 @@ class Catalogue:
                 return layer
         raise KeyError(layer_id)
 
-    def options(self, layer_id: str) -> list[Technology]:
-        """The technologies that can fill a layer, in the catalogue's order."""
-        return [tech for tech in self.technologies.values() if layer_id in tech.layers]
+    def options(self, layer_id: str, named: Collection[str] = ()) -> list[Technology]:
+        """The technologies that can fill a layer, in the catalogue's order.
+
+        named: ids that a request names; only they bring in what is rare.
+        """
+        return [
+            tech
+            for tech in self.technologies.values()
+            if layer_id in tech.layers and (not tech.rare or tech.id in named)
+        ]
 
     def alternatives(self, layer_id: str) -> list[Technology]:
         """Ways of doing without an option of the layer: build it, keep what is there, rent it.

@@ -22,10 +22,10 @@ from agent.recommender.named_options import (
     MADE_BY,
     READ,
     UNKNOWN,
-    layer_of,
     with_named_options,
 )
 from agent.recommender.scoring import score
+from agent.recommender.which_layer import layer_of
 
 ABLATIONS: Mapping[str, frozenset[str]] = {
     "engine": frozenset(),

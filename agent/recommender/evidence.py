@@ -66,6 +66,8 @@ def retrieve(
       layers: {layer id: {options: [{technology, facts: [id of each known fact],
         due: [ids to refresh], stale: [ids never counted], unknown: [ids without a value]}]}}.
     """
+    written = (*constraints.already_run, *constraints.must_haves)
+    named = {found.id for name in written if (found := catalogue.find(name)) is not None}
     return {
         "step": "evidence",
         "catalogue": catalogue.digest,
@@ -76,7 +78,7 @@ def retrieve(
             layer.id: {
                 "options": _options(
                     layer,
-                    catalogue.options(layer.id)
+                    catalogue.options(layer.id, named)
                     if only is None
                     else [catalogue.technologies[name] for name in only],
                     today,

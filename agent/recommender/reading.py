@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -256,7 +256,7 @@ class _Reader:
             if name.startswith("technologies/")
         ]
         for name, rows, own in (*files, ("your own technologies", self._own.technologies, True)):
-            for row in rows:
+            for row in _with_rarer(rows):
                 self._where = f"{name}, {row.get('id', 'entry without id')}"
                 technology = replace(self._technology(row, layers), own=own)
                 if technology.id in technologies:
@@ -299,6 +299,7 @@ class _Reader:
             cost_formula=row.get("cost", ""),
             known_as=MappingProxyType(dict(row.get("known_as", {}))),
             alternative_in=_alternative_in(row, layers),
+            rare=row.get("rare", False),
         )
 
     def _facts(self, row: Mapping[str, Any], layers: tuple[Layer, ...]) -> dict[str, Fact]:
@@ -547,6 +548,46 @@ class _Reader:
             count = sum(layer.id in technology.layers for technology in technologies.values())
             if count < MINIMUM_OPTIONS:
                 self._refuse(f"{count} options; a layer needs at least {MINIMUM_OPTIONS}")
+
+
+def _with_rarer(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The entries, each followed by the rarer products of its kind that it lists.
+
+    A rarer product is judged like the entry that lists it, never better known than "some use it",
+    and of hosting and capabilities nothing is claimed beyond what that judgement says.
+    """
+    for row in rows:
+        yield row
+        for rarer in row.get("rarer", ()):
+            documented = row["documented"]
+            yield {
+                **{key: row[key] for key in ("layers", "kind", "languages")},
+                "id": rarer["id"],
+                "name": rarer["name"],
+                "aliases": rarer.get("aliases", ()),
+                "skills": [rarer["id"]],
+                "companions": [],
+                "rare": True,
+                "facts": {
+                    "license": {
+                        "value": rarer.get("license", "unknown"),
+                        "source": "licence-file" if "license" in rarer else _NONE_READ,
+                        "locator": f"{rarer['name']}: licence" if "license" in rarer else "none",
+                        "as_of": documented["as_of"],
+                    }
+                },
+                "documented": {
+                    "source": "judgement",
+                    "locator": f"Countersign catalogue, judged like {row['name']}",
+                    "as_of": documented["as_of"],
+                    "values": {
+                        key: value
+                        for key, value in documented["values"].items()
+                        if key.startswith("capability.")
+                    },
+                },
+                "judged": {**row["judged"], "standing": min(row["judged"]["standing"], 2)},
+            }
 
 
 def _alternative_in(row: Mapping[str, Any], layers: tuple[Layer, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from agent.recommender.catalogue import Catalogue, Fact, Layer, Technology
 from agent.recommender.constraints import Constraints, plain
 from agent.recommender.elimination import present
 
-MUST, ASKED, ORDINARY = 6.0, 4.0, 1.0
+MUST, ASKED, ORDINARY = 16.0, 12.0, 1.0
 UNASKED = 0.5
 NEW_TO_THE_TEAM, NOTHING_LIKE_IT = 0.15, 0.2
 # Where what runs now is to go, something new costs nothing more than any other new thing.

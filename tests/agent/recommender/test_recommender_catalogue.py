@@ -222,7 +222,30 @@ def test_a_list_confirms_or_fills_a_gap_and_never_overrules(catalogue):
 def test_there_are_enough_technologies_in_every_layer_that_people_ask_about(catalogue):
     assert len(catalogue.technologies) >= 350
     for layer in catalogue.layers:
-        assert len(catalogue.options(layer.id)) >= 10, layer.id
+        fill = [tech for tech in catalogue.technologies.values() if layer.id in tech.layers]
+        ways = [tech for tech in fill if tech.kind == "approach"]
+        # There are fewer ways of working than products.
+        assert len(fill) >= (5 if len(ways) >= 0.4 * len(fill) else 10), layer.id
+
+
+def test_a_rare_product_is_only_an_option_where_a_request_names_it(catalogue):
+    plain = {option.id for option in catalogue.options("observability-backend")}
+    named = {option.id for option in catalogue.options("observability-backend", {"icinga"})}
+
+    assert catalogue.technologies["icinga"].rare
+    assert named - plain == {"icinga"}
+
+
+def test_a_rarer_product_says_what_it_was_judged_like(catalogue):
+    icinga = catalogue.technologies["icinga"]
+
+    assert catalogue.find("Icinga") is icinga
+    assert icinga.facts["operations_burden"].grade == "J"
+    assert (
+        icinga.facts["capability.alerting"].locator == "Countersign catalogue, judged like Nagios"
+    )
+    assert icinga.facts["hosting.self_hosted"].state == "unknown"
+    assert icinga.facts["standing"].value <= 2
 
 
 def test_every_option_has_eight_facts_or_more(catalogue):

@@ -14,9 +14,9 @@ from agent.recommender.named_options import (
     MADE_BY,
     READ,
     UNKNOWN,
-    layer_of,
     with_named_options,
 )
+from agent.recommender.which_layer import layer_of
 
 TODAY = dt.date(2026, 11, 23)
 OWN = Path(__file__).with_name("consensus_cases.json")
@@ -31,7 +31,7 @@ def cases():
     ("name", "how", "is_for"),
     [
         ("PostgreSQL", KNOWN, "PostgreSQL"),
-        ("redis-streams", READ, "Redis"),
+        ("redis-sentinel", READ, "Redis"),
         ("self-hosted-redis", READ, "Redis"),
         ("aws-something-new", MADE_BY, "Amazon Web Services"),
         ("quuxdb", UNKNOWN, "quuxdb"),
