@@ -11,7 +11,7 @@ from typing import Any
 from agent.repair.edits import Edit, apply, changed_lines, unified
 from agent.repair.explanation import explained
 from agent.repair.localise import knowledge
-from agent.repair.operators import Candidate
+from agent.repair.operators.base import Candidate
 from agent.repair.proof import Proof, ProofFailed, Prover
 from agent.repair.ranking import Ranked, confidence, ranked
 from agent.repair.search import Found, Search

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from agent.repair.edits import Edit, apply, changed_lines, unified
-from agent.repair.operators import OPERATORS, SUSPICION, Candidate, candidates
+from agent.repair.operators import OPERATORS, SUSPICION, candidates
+from agent.repair.operators.base import Candidate
 from agent.repair.session import Attempt, Limit, Session
 from agent.repair.unit import Knowledge, Unit, units
 
@@ -263,6 +264,7 @@ class Search:
                         operator=f"{first.operator}, and {second.operator}",
                         cost=first.cost + second.cost,
                         flags="".join(sorted(set(first.flags + second.flags))),
+                        doubt=first.doubt + second.doubt,
                     )
                     heap.append((second.cost + 0.05 * order, next(numbers), both))
         heapq.heapify(heap)

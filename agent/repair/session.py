@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agent.repair.operators import Candidate
+from agent.repair.operators.base import Candidate
 from agent.sandbox.job import Engine, Environment, Job, Limits
 
 _INSIDE = "countersign_inside"  # no name that a workspace has

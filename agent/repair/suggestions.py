@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.repair.edits import Edit, apply, changed_lines, unified
-from agent.repair.operators import Candidate
+from agent.repair.operators.base import Candidate
 
 CHANGED_LINES = 300  # more is not a repair but a rewrite
 COST = 3.0  # dearer than most of what the operators make

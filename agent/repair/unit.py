@@ -334,6 +334,17 @@ class Unit:
             return frozenset({METHOD_RETURNS[node.func.attr]})
         return frozenset()
 
+    def kind_of_constant(self, name: str) -> frozenset[str]:
+        """Type of a constant of the module, where it is written down as one."""
+        for statement in self.module.body:
+            if (
+                isinstance(statement, ast.Assign)
+                and isinstance(statement.targets[0], ast.Name)
+                and statement.targets[0].id == name
+            ):
+                return self.kind(statement.value)
+        return frozenset()
+
     def numeric(self, node: ast.expr) -> bool:
         """Whether the expression may be a number."""
         kind = self.kind(node) - {"NoneType"}

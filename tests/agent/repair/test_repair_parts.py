@@ -5,7 +5,8 @@ import pytest
 from agent.repair import evaluation, is_test_file
 from agent.repair.edits import Edit, apply, changed_lines, unified
 from agent.repair.localise import ochiai
-from agent.repair.operators import Candidate, candidates
+from agent.repair.operators import candidates
+from agent.repair.operators.base import Candidate
 from agent.repair.ranking import ranked
 from agent.repair.unit import Knowledge, units
 
@@ -45,6 +46,11 @@ def changes(source: str, types: dict[str, frozenset[str]] | None = None) -> dict
         ("return a == 0", "return a <= 1", {}),
         ("return 'x' + a", "return a + 'x'", {"a": TEXT}),
         ("a.update(b)", "a = b", {}),
+        ("return a.get(b)", "return a.get(b, 0)", {}),
+        ("return a[b]", "return a.get(b, 0)", {"a": frozenset({"dict[str]"})}),
+        ("return max(a)", "return max(a, default=0)", {"a": LIST}),
+        ("return a[:b] + 'x' * len(MORE)", "return a[:b - len(MORE)] + 'x' * len(MORE)",
+         {"a": TEXT, "b": INT}),
         ("for x in b:\n        pass", "for x in b:\n        a.append(x)\n        pass",
          {"a": LIST, "b": LIST, "x": INT}),
         ("for x in b:\n        a += x\n        return a",
