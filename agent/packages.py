@@ -22,6 +22,8 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from agent import locks
+
 METADATA_BYTES = 2_000_000
 NOTES = 12_000  # characters of a changelog that are kept
 # These come with the sandbox, whether there is a wheel of them or not.
@@ -176,10 +178,13 @@ class Declared:
 
 
 def declared(files: Mapping[str, bytes]) -> list[Declared]:
-    """What the repository asks for: requirement files, and `dependencies` of pyproject.toml."""
+    """What the repository asks for: requirement files, `dependencies` of pyproject.toml, and what
+    the lock files of uv and Poetry pin."""
     found = []
     for path in sorted(files):
-        if path.rpartition("/")[2] == "pyproject.toml":
+        if locks.is_lock(path):
+            said = [f"{name}=={version}" for name, version in locks.pins(files[path])]
+        elif path.rpartition("/")[2] == "pyproject.toml":
             said = list(_of_pyproject(files[path]))
         elif _REQUIREMENTS.search(path):
             lines = files[path].decode(errors="replace").splitlines()
@@ -286,10 +291,13 @@ def bumped(files: Mapping[str, bytes], name: str, wheel: Wheel, *, widen: bool) 
     """Files that declare the package, made to ask for `wheel`: path -> text, only what changes.
 
     Pins get the version and the hash. Ranges stay when they allow it; when they do not, they are
-    rewritten if `widen`, else kept.
+    rewritten if `widen`, else kept. Raises CannotResolve where a lock file has to be made anew by
+    its own program.
     """
     found = {}
     for path in sorted({one.path for one in declared(files) if one.name == name}):
+        if locks.is_lock(path):
+            continue
         before = files[path].decode(errors="replace")
         if path.endswith("pyproject.toml"):
             after = _bumped_project(files, path, before, name, wheel, widen)
@@ -297,7 +305,35 @@ def bumped(files: Mapping[str, bytes], name: str, wheel: Wheel, *, widen: bool) 
             after = _bumped_requirements(before, name, wheel, widen)
         if after != before:
             found[path] = after
+    for path in filter(locks.is_lock, sorted(files)):
+        before = files[path].decode(errors="replace")
+        try:
+            after = _bumped_lock(files, found, path, before, name, wheel)
+        except locks.CannotBump as why:
+            raise CannotResolve(str(why)) from why
+        if after != before:
+            found[path] = after
     return found
+
+
+def _bumped_lock(
+    files: Mapping[str, bytes],
+    changed: Mapping[str, str],
+    path: str,
+    text: str,
+    name: str,
+    wheel: Wheel,
+) -> str:
+    """A lock file that pins `wheel`, and fits the pyproject.toml beside it."""
+    pinned = dict(locks.pins(files[path])).get(name)
+    if pinned is not None and Version(pinned) != wheel.version:
+        text = locks.bumped(
+            path, text, name, str(wheel.version), wheel.file, wheel.read(), wheel.requires
+        )
+    project = f"{path.rpartition('/')[0]}/pyproject.toml".lstrip("/")
+    if project in changed:
+        text = locks.with_range(path, text, name, files[project], changed[project].encode())
+    return text
 
 
 def _bumped_project(

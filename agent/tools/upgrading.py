@@ -94,8 +94,8 @@ def _chosen(
         if not packages.runs_here(wheel, platform.python_version()):
             reasons.append(f"{wheel.version} is not for this Python")
             continue
-        bumped = packages.bumped(files, name, wheel, widen=bool(wanted))
         try:
+            bumped = packages.bumped(files, name, wheel, widen=bool(wanted))
             found = packages.resolved({**files, **_bytes(bumped)}, shelf)
         except packages.CannotResolve as conflict:
             reasons.append(str(conflict))
