@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 MAXIMUM_BYTES = 400_000  # of one file
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ClassDef)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPES = (*FUNCTIONS, ast.Lambda, ast.ClassDef)
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_DEFINES = (*_FUNCTIONS, ast.ClassDef)
-_HEAD = re.compile(rb"(?:async\s+)?(?:def|class)\s+")
+_DEFINES = (*FUNCTIONS, ast.ClassDef)
+HEAD = re.compile(rb"(?:async\s+)?(?:def|class)\s+")
 _BINDS = (ast.Import, ast.ImportFrom)
 
 
@@ -95,8 +95,8 @@ def renamed(files: Mapping[str, bytes], rename: Rename, *, definition: bool = Fa
             if path.endswith(".py") and rename.old_name.encode() in files[path]:
                 left.append(f"{path}: it cannot be read as Python, and names {rename.old_name}")
             continue
-        text = _Text(path, files[path], tree)
-        edits = _Uses(text, rename, definition=definition).edits()
+        text = Text(path, files[path], tree)
+        edits = Uses(text, rename, definition=definition).edits()
         left += list(_mentions(text, rename))
         if edits:
             found[path], counts[path] = text.with_edits(edits), len(edits)
@@ -112,8 +112,8 @@ def keyword_renamed(files: Mapping[str, bytes], function: str, old: str, new: st
         tree = parsed(path, files[path])
         if tree is None:
             continue
-        text = _Text(path, files[path], tree)
-        uses = _Uses(text, target, definition=False)
+        text = Text(path, files[path], tree)
+        uses = Uses(text, target, definition=False)
         edits = [
             text.edit(keyword, len(old.encode()), new)
             for call in ast.walk(tree)
@@ -160,7 +160,7 @@ def imports_of(files: Mapping[str, bytes], modules: Sequence[str]) -> dict[str, 
 type Edit = tuple[int, int, str]  # start, end, what takes their place
 
 
-class _Text:
+class Text:
     """One file: its bytes, where its lines begin, its tree."""
 
     def __init__(self, path: str, content: bytes, tree: ast.Module) -> None:
@@ -202,10 +202,10 @@ class _Text:
         return ".".join([*base, *([node.module] if node.module else [])])
 
 
-class _Uses:
+class Uses:
     """Where one file uses a name of some module."""
 
-    def __init__(self, text: _Text, rename: Rename, *, definition: bool) -> None:
+    def __init__(self, text: Text, rename: Rename, *, definition: bool) -> None:
         self.text, self.rename = text, rename
         self.defines = definition and text.module == rename.old_module
         self.direct: set[str] = set()  # local names of the thing itself
@@ -266,7 +266,7 @@ class _Uses:
         return (
             isinstance(node, ast.Attribute)
             and node.attr == self.rename.old_name
-            and _dotted(node.value) in self.dotted
+            and dotted(node.value) in self.dotted
         )
 
     def _nodes(self) -> Iterator[ast.Name | ast.Attribute]:
@@ -274,26 +274,26 @@ class _Uses:
 
     def _within(self, scope: ast.AST, hidden: frozenset[str]) -> Iterator[ast.Name | ast.Attribute]:
         """Uses in a scope. hidden: names that mean something else in here."""
-        for node in _inside(scope):
-            if isinstance(node, _SCOPES):
+        for node in standing_in(scope):
+            if isinstance(node, SCOPES):
                 outer = [*getattr(node, "decorator_list", []), *_defaults(node)]
                 for expression in outer:
                     yield from self._within(ast.Expression(expression), hidden)
                 if isinstance(node, ast.ClassDef):
                     self._require_plain(node)
-                own = set() if isinstance(node, ast.ClassDef) else _own_names(node)
+                own = set() if isinstance(node, ast.ClassDef) else own_names(node)
                 yield from self._within(node, hidden | own)
             elif isinstance(node, ast.Name):
                 if node.id in self.direct and node.id not in hidden:
                     yield node
             elif isinstance(node, ast.Attribute) and self.is_target(node):
-                first = (_dotted(node.value) or "").partition(".")[0]
+                first = (dotted(node.value) or "").partition(".")[0]
                 if first not in hidden:
                     yield node
 
     def _require_plain(self, node: ast.ClassDef) -> None:
         """What a class binds is its attribute, which reads the outer name until it is bound."""
-        for inner in _inside(node):
+        for inner in standing_in(node):
             if not isinstance(inner, ast.Name) or inner.id not in self.direct:
                 continue
             if isinstance(inner.ctx, ast.Store):
@@ -323,7 +323,7 @@ class _Uses:
         for node in self.text.tree.body:
             if isinstance(node, _DEFINES) and node.name == old:
                 start = self.text.place(node.lineno, node.col_offset)
-                head = _HEAD.match(self.text.content, start)
+                head = HEAD.match(self.text.content, start)
                 if head is not None:
                     yield head.end(), head.end() + len(old.encode()), self.rename.new_name
         for node in self.text.tree.body:
@@ -376,9 +376,9 @@ class _Uses:
         return (place, place, f"\n{said}") if last is not None else (0, 0, f"{said}\n")
 
 
-def _inside(scope: ast.AST) -> Iterator[ast.AST]:
+def standing_in(scope: ast.AST) -> Iterator[ast.AST]:
     """What stands in a scope, without what stands in scopes inside of it."""
-    if isinstance(scope, _SCOPES):
+    if isinstance(scope, SCOPES):
         body = scope.body if isinstance(scope.body, list) else [scope.body]
         waiting: list[ast.AST] = [*body, *getattr(scope, "bases", [])]
         waiting += getattr(scope, "keywords", [])
@@ -387,9 +387,9 @@ def _inside(scope: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop(0)
         yield node
-        if isinstance(node, ast.Attribute) and _dotted(node) is not None:
+        if isinstance(node, ast.Attribute) and dotted(node) is not None:
             waiting.insert(0, node.value)
-        elif not isinstance(node, _SCOPES):
+        elif not isinstance(node, SCOPES):
             waiting = [*ast.iter_child_nodes(node), *waiting]
 
 
@@ -406,14 +406,14 @@ def _defaults(node: ast.AST) -> list[ast.expr]:
     return [*arguments.defaults, *(one for one in arguments.kw_defaults if one), *notes]
 
 
-def _own_names(function: ast.AST) -> set[str]:
+def own_names(function: ast.AST) -> set[str]:
     """Names that a function binds itself: arguments, assignments; not what it declares global."""
     arguments: ast.arguments = function.args  # type: ignore[attr-defined]
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     found = {one.arg for one in every}
     found |= {one.arg for one in (arguments.vararg, arguments.kwarg) if one}
     outer: set[str] = set()
-    for node in _inside(function):
+    for node in standing_in(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             found.add(node.id)
         elif isinstance(
@@ -425,7 +425,7 @@ def _own_names(function: ast.AST) -> set[str]:
     return found - outer
 
 
-def _dotted(node: ast.AST) -> str | None:
+def dotted(node: ast.AST) -> str | None:
     """ "a.b.c" of such an expression; None of any other."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
@@ -436,7 +436,7 @@ def _dotted(node: ast.AST) -> str | None:
     return ".".join([node.id, *reversed(parts)])
 
 
-def _mentions(text: _Text, rename: Rename) -> Iterator[str]:
+def _mentions(text: Text, rename: Rename) -> Iterator[str]:
     """Strings that name it, which nobody can be sure of."""
     whole = f"{rename.old_module}.{rename.old_name}"
     for node in ast.walk(text.tree):

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent import recasting, restructuring
 from agent.errors import Interrupted
+from agent.methods import Method
 from agent.outputs import CHARACTER, LOG, WRITTEN_TESTS
 from agent.readable import readable
 from agent.repair import edits
@@ -48,7 +49,7 @@ def characterise(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
     path, function = _place(arguments, files)
     module = recasting.module_of(path)
     if not function or module is None:
-        return _nothing("it", "the lines stand in a method, or in no function")
+        return _nothing("it", "it is a method, or lines of one, or of no function")
     mutants = _mutants(path, files[path], function)
     if not mutants:
         return _nothing(function, "it is no function at the top of its module that can be varied")
@@ -88,6 +89,8 @@ def _place(arguments: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple[st
     """File and function whose behaviour is to stay."""
     if name := arguments.get("name"):
         module, _, function = name.rpartition(".")
+        if Method.of(files, name):
+            return "", ""
         try:
             return restructuring.definition(files, module, function).path, function
         except recasting.CannotRecast as why:

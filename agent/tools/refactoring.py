@@ -7,6 +7,7 @@ from typing import Any
 from agent import restructuring
 from agent.changes import FORMAT, RefactorRequest
 from agent.forge import ForgeRefused, policy
+from agent.methods import Method, renamed_method
 from agent.outputs import CHANGE, CHARACTER, PATCHED, WRITTEN_TESTS
 from agent.recasting import CannotRecast, Recast, Rename
 from agent.tools.characterising import test_file
@@ -62,6 +63,8 @@ def refactor_code(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
 def _recast(asked: RefactorRequest, files: Mapping[str, bytes]) -> Recast:
     match asked.how:
         case "rename":
+            if method := Method.of(files, asked.name):
+                return renamed_method(files, method, asked.new_name.rpartition(".")[2])
             return restructuring.renamed_everywhere(files, Rename.parse(asked.name, asked.new_name))
         case "move":
             return restructuring.moved(files, Rename.parse(asked.name, asked.new_name))
@@ -87,7 +90,7 @@ def _report(
     else:
         risks.append("Nothing could be written down before: only the repository's tests speak.")
     if found.left:
-        risks.append(f"{len(found.left)} places were left for a person: names in strings.")
+        risks.append(f"{len(found.left)} places were left for a person.")
     files = [path for path in changed if not bench.has(WRITTEN_TESTS) or path in found.files]
     return {
         "format": FORMAT,

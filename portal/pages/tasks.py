@@ -40,7 +40,7 @@ HOWS = (
     ("pasted", "I paste a failing test"),
 )
 REFACTORINGS = (
-    ("rename", "Give a function or class another name"),
+    ("rename", "Give a function, class or method another name"),
     ("move", "Move a function or class to another module"),
     ("extract", "Make a function of some lines"),
 )

@@ -149,6 +149,35 @@ def test_a_rename_becomes_a_pull_request_whose_tests_speak_for_both_names(file):
     assert b"from shop.pricing import reduced" in files["tests/test_what_discount_did.py"]
 
 
+METHODS = {
+    "pyproject.toml": FILES["pyproject.toml"],
+    "src/shop/__init__.py": b"",
+    "src/shop/cart.py": b"class Cart:\n    def total(self):\n        return 3\n",
+    "tests/test_cart.py": b"from shop.cart import Cart\n\n\ndef test_a_cart():\n"
+    b"    assert Cart().total() == 3\n\n\ndef test_another():\n"
+    b"    [one] = [Cart()]\n    assert one.total() == 3\n",
+}
+
+
+@pytest.mark.slow
+def test_a_method_gets_another_name_and_what_is_not_evident_goes_on_by_the_old_one(file):
+    names = {"name": "shop.cart.Cart.total", "new_name": "shop.cart.Cart.price"}
+    task = file(files=METHODS, how="rename", **names)
+
+    _run(task)
+
+    assert task.state == Task.State.COMPLETED, task.reason
+    assert task.proposal.failing_checks == []
+    files = _standing(task, "src/shop/cart.py", "tests/test_cart.py")
+    assert b"def price(self):" in files["src/shop/cart.py"]
+    assert files["src/shop/cart.py"].endswith(b"    total = price\n")
+    assert b"Cart().price() == 3" in files["tests/test_cart.py"]
+    assert b"one.total() == 3" in files["tests/test_cart.py"]
+    report = ChangeReport.objects.get(task=task).report
+    assert report["left"] == ["tests/test_cart.py:10: one.total may be of another class"]
+    assert "Nothing could be written down before" in report["risks"][0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "path", "words"),
