@@ -231,7 +231,10 @@ def test_a_developer_asks_for_a_refactoring_on_the_page_and_a_program_through_th
     with tenant_scope(acme.scope):
         repository = repository_in(acme.project)
     bo = sign_in(acme, "bo")
-    assert "Give a function or class another name" in bo.get("/tasks/refactor/").content.decode()
+    assert (
+        "Give a function, class or method another name"
+        in bo.get("/tasks/refactor/").content.decode()
+    )
     asked = {"repository": str(repository.pk), "how": "rename"}
     names = {"name": "shop.pricing.total", "new_name": "shop.pricing.order_total"}
 
