@@ -250,7 +250,10 @@ def _finished_task(
         if task["state"] in {"failed", "timed_out", "cancelled"}:
             raise Broken(f"the request ended as {task['state']}: {task['reason']}")
         time.sleep(0.1)
-    raise Broken(f"the request did not end in {patience:.0f} s")
+    raise Broken(
+        f"the request did not end in {patience:.0f} s; what the worker says is in log/agent.log"
+        " of the data folder (var/), and /readyz tells whether sandboxes are refused"
+    )
 
 
 def _ready_pack(person: Session, pack_id: str, require_alive: Callable[[], None]) -> dict[str, Any]:
