@@ -453,22 +453,30 @@ def _spicedb_backends() -> list[int]:
 def _lists(tenant: Tenant) -> None:
     """Pages of 50 and lists of ids, for somebody who sees much and somebody who sees little."""
     from agent.models import Task
-    from authz import relations
+    from authz import onrecord, relations
+    from authz.decisions import visible
     from authz.permissions import Permission as P
     from authz.relations import person
+    from tenants.actor import Actor
     from tenants.scope import Scope, tenant_scope
 
     admin, developer = tenant.users[0], tenant.users[-1]
 
-    def page(user: UUID) -> Any:
+    def rows(user: UUID) -> Any:
         allowed = relations.list_filter(person(user), P.TASK_VIEW, "task")
         return list(Task.objects.filter(allowed).order_by("-created_at")[:PAGE])
+
+    def page(user: UUID) -> Any:
+        by = Actor(type="human", id=str(user), name="Bench", door="page", user_id=user)
+        with onrecord.collected():  # a request waits for the disk once, at its end
+            return list(visible(by, P.TASK_VIEW, Task.objects.order_by("-created_at"))[:PAGE])
 
     with tenant_scope(Scope(tenant.id, "bench", "Bench", "pool")):
         for name, user in (("a tenant admin", admin), ("a developer", developer)):
             seen = len(relations.objects_with(person(user), P.TASK_VIEW, "task"))
             sees = f"{name} who sees {seen:,} of {TASKS_ON_PAGES:,} tasks"
-            _print_list(f"page of {PAGE}, {sees}", lambda user=user: page(user), "p99 <= 2 ms")
+            _print_list(f"page of {PAGE}, {sees}", lambda user=user: rows(user), "p99 <= 2 ms")
+            _print_list(f"the same with its record, {sees}", lambda user=user: page(user), "none")
             _print_list(
                 f"their ids, {sees}",
                 lambda user=user: relations.objects_with(person(user), P.TASK_VIEW, "task"),
@@ -480,14 +488,17 @@ def _lists(tenant: Tenant) -> None:
 def _print_list(name: str, read: Callable[[], Any], goal: str, times: int = 400) -> None:
     read()
     seconds = []
+    cpu = time.process_time()
     for _ in range(times):
         started = time.perf_counter()
         read()
         seconds.append(time.perf_counter() - started)
+    cpu = time.process_time() - cpu
     ordered = sorted(seconds)
     print(
         f"{name}: p50 {statistics.median(ordered) * 1e3:.2f} ms,"
-        f" p99 {ordered[times * 99 // 100] * 1e3:.2f} ms (goal: {goal})",
+        f" p99 {ordered[times * 99 // 100] * 1e3:.2f} ms, CPU here {cpu / times * 1e3:.2f} ms"
+        f" (goal: {goal})",
         flush=True,
     )
 

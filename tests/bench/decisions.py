@@ -178,9 +178,10 @@ def _picture(found: Sequence[Measured], heading: str) -> str:
         lines = {"goal": float(GOAL_MS), "p50": measured.at(0.5), "p99": measured.at(0.99)}
         for name, at in lines.items():
             x = left + _position(at) * step
+            below = 12 if name == "goal" else -2  # it may stand where another one does
             parts.append(
                 f'<line class="{name}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + high}"/>'
-                f'<text class="edge" x="{x + 2:.1f}" y="{top - 2}">{name}</text>'
+                f'<text class="edge" x="{x - 3:.1f}" y="{top + below}">{name}</text>'
             )
     tall = 60 + len(found) * (high + gap)
     style = (

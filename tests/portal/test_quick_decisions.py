@@ -8,7 +8,7 @@ from itertools import product
 from uuid import uuid4
 
 import pytest
-from django.conf import settings
+from django.conf import settings as in_force
 from django.test import Client
 from django.utils import timezone
 
@@ -275,6 +275,34 @@ def test_other_requests_reach_django(token_of, quickly, how, more):
     assert quickly(token_of("ada"), ("task.view", "tenant"), **more)[0] == 299
 
 
+def _head(host, *more, scheme="http"):
+    headers = [(b"host", host.encode()), (b"authorization", b"Bearer cst_x"), *more]
+    asked = {"type": "http", "method": "POST", "path": quick.PATH}
+    return quick._head({**asked, "scheme": scheme, "headers": headers})
+
+
+@pytest.mark.parametrize(
+    "again", [(b"host", b"globex.localhost"), (b"authorization", b"Bearer cst_y")]
+)
+def test_who_or_where_said_twice_is_left_to_django(acme, again):
+    assert _head(acme.host).secret == "cst_x"
+    assert _head(acme.host, again) is None
+
+
+def test_where_only_https_is_spoken_nothing_else_is_answered(acme, settings):
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert _head(acme.host, scheme="https").secret == "cst_x"
+    assert _head(acme.host) is None
+
+
+def test_a_host_that_the_portal_does_not_answer_to_is_left_to_django(acme, settings):
+    settings.ALLOWED_HOSTS = ["elsewhere.example"]
+
+    assert _head("elsewhere.example").host == "elsewhere.example"
+    assert _head(acme.host) is None
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"expires_at": timezone.now() - timedelta(seconds=1)}, {"revoked_at": timezone.now()}],
@@ -298,7 +326,7 @@ def test_many_at_once_of_two_companies_get_their_own_answers(
     acme, globex, things, token_of, quickly, monkeypatch
 ):
     syncs = []
-    append = questions.onrecord.spool_in(settings.SPOOL_DIR).append
+    append = questions.onrecord.spool_in(in_force.SPOOL_DIR).append
     monkeypatch.setattr(
         "evidence.spool.Spool.append",
         lambda self, records: syncs.append(len(records)) or append(records),
@@ -319,7 +347,7 @@ def test_many_at_once_of_two_companies_get_their_own_answers(
 def _spooled(trace):
     frames = [
         one.said
-        for path in settings.SPOOL_DIR.glob("*.spool")
+        for path in in_force.SPOOL_DIR.glob("*.spool")
         for one in read_frames(path)
         if one.said.get("trace") == trace
     ]
