@@ -10,15 +10,18 @@ from tenants.actor import Actor
 from tenants.scope import current, current_tenant_id
 
 
-def rotate(keys: Keys, reason: str, *, by: Actor) -> LogKey:
-    """Make a new key for the pinned tenant's log and let it sign from now on.
+def rotate(keys: Keys, reason: str, *, by: Actor, before: Keys | None = None) -> LogKey:
+    """Make a new key in `keys` for the pinned tenant's log and let it sign from now on.
+
+    before: where the key in force lies, if elsewhere; it is asked for the last time.
 
     An entry announces it first, and the key in force signs that entry, so whoever trusts the old
     key can follow to the new one. Run again after a failure: an announced key that never came into
     force signs nothing. Raises Denied, KeyFault.
     """
     tenant = AsTenant(current_tenant_id())
-    before = ledger.signer(keys)
+    until_now = before or keys
+    signing = ledger.signer(until_now)
     made = keys.create_next(tenant.pk, ledger.origin_of(current()))
     # In the object, which is part of the leaf: facts can be erased, and this must stay.
     announced = ledger.Named("logkey", made.vkey.removeprefix(f"{made.name}+"))
@@ -27,7 +30,7 @@ def rotate(keys: Keys, reason: str, *, by: Actor) -> LogKey:
         facts.update(
             reason=reason,
             vkey=made.vkey,
-            before=before.vkey,
+            before=signing.vkey,
             key_id=VerifierKey.parse(made.vkey).key_id,
         )
-    return ledger.hand_over(keys, made)
+    return ledger.hand_over(until_now, made)

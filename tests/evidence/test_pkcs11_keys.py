@@ -5,17 +5,20 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import override_settings
 
 from authz import log_keys
 from evidence import ledger
 from evidence.keys_here import keys_here
-from evidence.models import Checkpoint
+from evidence.models import Checkpoint, LogKey
 from evidence.notes import verify_checkpoint
 from evidence.pkcs11_keys import TokenKeys
 from evidence.recount import recount
 from evidence.signing import FileKeys, KeyExists, KeyFault, KeyLost, VerifierKey
 from tenants.actor import system_actor
+from tenants.scope import tenant_scope
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 PIN, ORIGIN = "4711", "countersign/acme/x"
@@ -117,6 +120,52 @@ def test_a_log_is_sealed_and_its_key_changed_in_the_token(in_acme, tmp_path):
     assert isinstance(keys, TokenKeys)
     assert verify_checkpoint(head.note, VerifierKey.parse(rotated.vkey)).size == head.size
     assert recount().checkpoints == Checkpoint.objects.count()
+
+
+@pytest.fixture
+def pin(tmp_path):
+    path = tmp_path / "pin"
+    path.write_text(f"{PIN}\n")
+    path.chmod(0o600)
+    with override_settings(KEYS_MODULE=MODULE, KEYS_TOKEN="test", KEYS_PIN_FILE=path):
+        yield
+
+
+def test_a_log_moves_from_files_to_the_token(acme, tmp_path, pin):
+    folder, by = tmp_path / "keys", system_actor("an operator", "cli")
+    with tenant_scope(acme.scope):
+        ledger.record("test.note", by=by, on=acme.project)
+        old = ledger.seal(FileKeys(folder))
+
+    call_command("rotate_log_key", acme.host, reason="a token", from_files=folder)
+
+    for path in folder.iterdir():
+        path.unlink()
+    with tenant_scope(acme.scope):
+        ledger.record("test.note", by=by, on=acme.project)
+        head = ledger.seal(keys_here())
+        first, second = (VerifierKey.parse(t.vkey) for t in LogKey.objects.order_by("valid_from"))
+        announced = Checkpoint.objects.get(size=LogKey.objects.get(vkey=str(second)).valid_from)
+        assert verify_checkpoint(old.note, first).size == old.size
+        assert verify_checkpoint(announced.note, first).size > old.size
+        assert verify_checkpoint(head.note, second).size == head.size
+        assert len(ledger.key_terms(head)) == 2
+        assert recount().checkpoints == 3
+
+
+def test_a_log_whose_key_is_not_in_the_files_stays_as_it_is(acme, tmp_path, pin):
+    by = system_actor("an operator", "cli")
+    with tenant_scope(acme.scope):
+        ledger.record("test.note", by=by, on=acme.project)
+        sealed = ledger.seal(FileKeys(tmp_path / "keys"))
+
+    with pytest.raises(CommandError, match="restore it from a backup"):
+        call_command("rotate_log_key", acme.host, reason="x", from_files=tmp_path / "empty")
+
+    with tenant_scope(acme.scope):
+        assert LogKey.objects.count() == 1
+        ledger.record("test.note", by=by, on=acme.project)
+        assert ledger.seal(FileKeys(tmp_path / "keys")).size == sealed.size + 1
 
 
 def test_a_pin_that_others_can_read_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Makes a new signing key for a tenant's log; run where the keys are, as the evidence worker."""
 
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -8,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from authz import log_keys
 from evidence.keys_here import keys_here
-from evidence.signing import KeyFault
+from evidence.signing import FileKeys, KeyFault
 from portal.operating import scope_at
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
@@ -22,14 +23,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("host", help="host of the tenant, such as acme.localhost")
         parser.add_argument("--reason", required=True, help="kept in the log")
+        parser.add_argument(
+            "--from-files",
+            type=Path,
+            metavar="FOLDER",
+            help="where the key in force lies, to move the log from files to a token",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.KEYS_DIR is None and not settings.KEYS_MODULE:
             raise CommandError("set KEYS_DIR: only where the signing keys are can one be made")
         by = system_actor("operator", "cli")
+        before = FileKeys(options["from_files"]) if options["from_files"] else None
         with tenant_scope(scope_at(options["host"])):
             try:
-                key = log_keys.rotate(keys_here(), options["reason"], by=by)
+                key = log_keys.rotate(keys_here(), options["reason"], by=by, before=before)
             except KeyFault as fault:
                 raise CommandError(str(fault)) from fault
         self.stdout.write(
