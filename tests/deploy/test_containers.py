@@ -36,6 +36,7 @@ def test_the_compose_file_obeys_the_compose_specification(compose):
         "web",
         "agent",
         "evidence",
+        "log-copies",
     }
 
 
@@ -63,7 +64,7 @@ def test_only_the_evidence_worker_has_the_signing_keys(compose):
     holders = [
         name
         for name, service in compose["services"].items()
-        if any("keys" in str(volume) for volume in service.get("volumes", []))
+        if any(str(volume).startswith("keys:") for volume in service.get("volumes", []))
         or "KEYS_DIR" in service.get("environment", {})
     ]
 
@@ -87,12 +88,12 @@ def test_everything_of_ours_runs_without_privileges_and_everything_waits_for_mig
         if service["image"].startswith("countersign")
     ]
 
-    assert len(ours) == 4
+    assert len(ours) == 5
     for service in ours:
         assert service["cap_drop"] == ["ALL"]
         assert service["read_only"] is True
         assert "no-new-privileges:true" in service["security_opt"]
-    for name in ("web", "agent", "evidence"):
+    for name in ("web", "agent", "evidence", "log-copies"):
         after = compose["services"][name]["depends_on"]["migrate"]
         assert after == {"condition": "service_completed_successfully"}
         assert "healthcheck" in compose["services"][name]
@@ -103,6 +104,40 @@ def test_nothing_but_the_portal_can_be_reached_from_outside(compose):
     assert [n for n, service in compose["services"].items() if "ports" in service] == ["web"]
     assert compose["services"]["web"]["ports"] == ["127.0.0.1:8000:8000"]
     assert compose["networks"]["inside"] == {"internal": True}
+
+
+def test_what_carries_copies_of_the_log_goes_outside_and_signs_nothing(compose):
+    service = compose["services"]["log-copies"]
+
+    assert service["command"][:4] == ["python", "manage.py", "export_log", "--follow"]
+    assert set(service["networks"]) == {"inside", "outside"}
+    assert "secrets_keys" in service["secrets"]
+    assert "database_owner_url" not in service["secrets"]
+    # The web offers files as a place for copies just where this one can write them.
+    web = compose["services"]["web"]["environment"]["LOG_COPIES_DIR"]
+    assert service["environment"]["LOG_COPIES_DIR"] == web == "/copies"
+    assert "copies:/copies" in service["volumes"]
+    assert "/copies" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_the_health_of_copies_is_the_beat_that_the_command_leaves(compose, tmp_path):
+    """The check of the compose file, with a file of ours in place of the container's."""
+    service = compose["services"]["log-copies"]
+    beat = service["command"][-1]
+    check = service["healthcheck"]["test"][1].replace("$$", "$")
+    assert beat in check
+    own = tmp_path / "beat"
+
+    def healthy():
+        command = ["sh", "-c", check.replace(beat, str(own))]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    assert not healthy()
+    own.touch()
+    assert healthy()
+    long_ago = own.stat().st_mtime - 301
+    os.utime(own, (long_ago, long_ago))
+    assert not healthy()
 
 
 def test_every_secret_of_the_compose_file_is_made_once_and_kept(compose, tmp_path):

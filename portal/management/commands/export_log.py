@@ -2,6 +2,7 @@
 
 import signal
 from argparse import ArgumentParser
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -20,6 +21,7 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--follow", action="store_true", help="go on until told to stop")
+        parser.add_argument("--beat", type=Path, help="a file to touch after each round")
 
     def run(self, options: dict[str, Any]) -> None:
         stop = Event()
@@ -28,6 +30,8 @@ class Command(OperatorCommand):
                 signal.signal(number, lambda *_: stop.set())
         while True:
             sent = _round()
+            if options["beat"]:
+                options["beat"].touch()
             if not options["follow"]:
                 self.stdout.write(f"{sent.events} events sent, {sent.problems} problems")
                 return

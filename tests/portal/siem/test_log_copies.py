@@ -10,6 +10,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from authz import log_export
@@ -208,6 +209,12 @@ def _wait_until(acme, number):
                 time.sleep(0.01 * number)
                 return
     pytest.fail("the exporter sends nothing")
+
+
+def test_each_round_leaves_a_beat_that_others_can_look_at(acme, tmp_path):
+    call_command("export_log", beat=tmp_path / "beat")
+
+    assert (tmp_path / "beat").exists()
 
 
 def test_from_now_on_leaves_out_what_was(in_acme, hec, certificates):
