@@ -9,6 +9,7 @@ from typing import Any
 
 MOST = 5_000  # controls in one catalogue
 LONGEST = 300  # characters of a title that are kept
+LONGEST_ID = 30  # characters; a longer label is a sentence, as some practices of NIST's SSDF have
 
 
 class NotOscal(ValueError):
@@ -98,11 +99,24 @@ def _with_enhancements(control: Mapping[str, Any]) -> Iterator[Mapping[str, Any]
 
 def _listed(control: Mapping[str, Any], levels: Mapping[str, int]) -> Listed:
     key = _text(control.get("id"), "id of a control")
-    label = _property(control, "label") or key
+    label = _property(control, "label")
+    if not label or len(label) > LONGEST_ID:
+        label = key
     said = _property(control, "level").lower().removeprefix("level").strip()
     level = int(said) if said.isdecimal() and len(said) < 3 else 0
     title = _text(control.get("title"), f"title of the control {key}")
+    if title.casefold() in (key.casefold(), label.casefold()):
+        title = _statement(control) or title
     return Listed(label[:60], key, title, levels.get(key, level))
+
+
+def _statement(control: Mapping[str, Any]) -> str:
+    """What the control demands, where its title only repeats its id, as in NIST's SSDF."""
+    for part in _rows(control, "parts"):
+        prose = part.get("prose")
+        if part.get("name") == "statement" and isinstance(prose, str) and prose.strip():
+            return _text(prose, "statement")
+    return ""
 
 
 def _property(of: Mapping[str, Any], name: str) -> str:

@@ -15,6 +15,7 @@ from evidence.models import OwnFramework
 from evidence.oscal_catalogue import NotOscal, read_catalogue
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
+from tests.evidence import nist_shaped_catalogue as nist
 from tests.evidence.small_catalogue import small_catalogue, small_profile
 from tests.portal.standing import sealed
 from tests.tenants.operators import manage
@@ -65,6 +66,30 @@ def test_profiles_say_the_levels_from_the_least_demanding_on():
 def test_what_is_no_catalogue_is_refused_with_the_reason(content, said):
     with pytest.raises(NotOscal, match=said):
         read_catalogue(content)
+
+
+def test_a_catalogue_shaped_as_sp_800_53_is_read_with_its_baselines():
+    low, high = nist.profile("ac-1", "ac-2"), nist.profile("ac-1", "ac-2", "ac-2.1")
+
+    found = read_catalogue(nist.sp800_53(), [low, high])
+
+    assert [title for title, _ in found.groups] == ["Access Control", "Supply Chain"]
+    assert [(one.id, one.title, one.level) for _, rows in found.groups for one in rows] == [
+        ("AC-1", "Policy and procedures", 1),
+        ("AC-2", "Accounts", 1),
+        ("AC-2(1)", "Machines keep accounts", 2),
+        ("SR-3", "Suppliers are looked at", 0),
+    ]
+
+
+def test_a_catalogue_shaped_as_the_ssdf_gets_short_ids_and_says_what_they_mean():
+    found = read_catalogue(nist.ssdf())
+
+    assert [(one.id, one.title) for _, rows in found.groups for one in rows] == [
+        ("PO.1", "Requirements of security are known"),
+        ("PO.1.1", "Write down what the toolchain has to hold."),
+        ("PO.1.2", "Write down what the product has to hold."),
+    ]
 
 
 def test_an_imported_framework_is_the_tenant_s_alone(acme, globex, entries):
