@@ -22,7 +22,7 @@ def test_an_auditor_sees_every_framework_and_each_control(acme, sign_in):
     assert "only a document that people add could show it" in ssdf
     assert ">PO.2.2</a>" in ssdf
     assert ">PO.2.2</a>" not in some
-    assert '<rect class="strength-4"' in ssdf
+    assert '<a class="square strength-4"' in ssdf
     assert iris.get("/controls/iso-1/").status_code == 404
 
 

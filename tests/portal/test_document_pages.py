@@ -51,7 +51,7 @@ def test_an_admin_adds_a_document_and_an_auditor_accepts_it(acme, sign_in, docum
     framework = iris.get("/controls/ssdf-1.1/").content.decode()
     assert f'href="{address}"' in framework
     assert "Training plan (Head of engineering, good until" in framework
-    assert 'class="strength-2"' in iris.get("/controls/").content.decode()
+    assert '<a class="square strength-2"' in iris.get("/controls/").content.decode()
 
 
 def test_whoever_added_a_document_cannot_accept_it_by_hand_either(acme, sign_in, document):
