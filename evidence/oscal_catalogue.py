@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 MOST = 5_000  # controls in one catalogue
@@ -43,16 +44,17 @@ def read_catalogue(content: bytes, profiles: Sequence[bytes] = ()) -> Published:
     NotOscal.
     """
     catalogue = _part(content, "catalog")
-    levels: dict[str, int] = {}
-    for level, profile in enumerate(profiles, start=1):
-        for key in _named_by(_part(profile, "profile")):
-            levels.setdefault(key, level)
     metadata = catalogue.get("metadata")
     if not isinstance(metadata, dict):
         raise NotOscal("the catalogue has no metadata")
+    found = list(_groups(catalogue, ""))
+    keys = [str(control.get("id", "")) for _, controls in found for control in controls]
+    levels: dict[str, int] = {}
+    for level, profile in enumerate(profiles, start=1):
+        for key in _named_by(_part(profile, "profile"), keys):
+            levels.setdefault(key, level)
     groups = [
-        (title, [_listed(control, levels) for control in controls])
-        for title, controls in _groups(catalogue, "")
+        (title, [_listed(control, levels) for control in controls]) for title, controls in found
     ]
     ids = [one.id for _, controls in groups for one in controls]
     if not ids:
@@ -126,11 +128,23 @@ def _property(of: Mapping[str, Any], name: str) -> str:
     return str(found[0].get("value", "")).strip() if found else ""
 
 
-def _named_by(profile: Mapping[str, Any]) -> Iterator[str]:
+def _named_by(profile: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Which of the catalogue's controls a profile takes: all, by id or by pattern, less others."""
+    named: list[str] = []
     for one in _rows(profile, "imports"):
-        for chosen in _rows(one, "include-controls"):
-            ids = chosen.get("with-ids", [])
-            yield from (key for key in ids if isinstance(key, str))
+        taken = keys if "include-all" in one else _chosen(one, "include-controls", keys)
+        left_out = set(_chosen(one, "exclude-controls", keys))
+        named += [key for key in taken if key not in left_out]
+    return named
+
+
+def _chosen(one: Mapping[str, Any], how: str, keys: Sequence[str]) -> list[str]:
+    chosen: list[str] = []
+    for choice in _rows(one, how):
+        chosen += [key for key in choice.get("with-ids", []) if isinstance(key, str)]
+        for match in _rows(choice, "matching"):
+            chosen += [key for key in keys if fnmatchcase(key, str(match.get("pattern", "")))]
+    return chosen
 
 
 def _rows(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -82,6 +82,32 @@ def test_a_catalogue_shaped_as_sp_800_53_is_read_with_its_baselines():
     ]
 
 
+@pytest.mark.parametrize(
+    ("imports", "taken"),
+    [
+        ({"include-all": {}}, {"ac-1", "ac-2", "ac-2.1", "sr-3"}),
+        (
+            {"include-all": {}, "exclude-controls": [{"with-ids": ["sr-3"]}]},
+            {"ac-1", "ac-2", "ac-2.1"},
+        ),
+        ({"include-controls": [{"matching": [{"pattern": "ac-2*"}]}]}, {"ac-2", "ac-2.1"}),
+        (
+            {
+                "include-controls": [{"with-ids": ["sr-3"], "matching": [{"pattern": "ac-?"}]}],
+                "exclude-controls": [{"matching": [{"pattern": "*-1"}]}],
+            },
+            {"ac-2", "sr-3"},
+        ),
+    ],
+)
+def test_a_profile_takes_controls_in_each_way_that_oscal_has(imports, taken):
+    profile = json.dumps({"profile": {"imports": [{"href": "#x", **imports}]}}).encode()
+
+    found = read_catalogue(nist.sp800_53(), [profile])
+
+    assert {one.key for _, rows in found.groups for one in rows if one.level == 1} == taken
+
+
 def test_a_catalogue_shaped_as_the_ssdf_gets_short_ids_and_says_what_they_mean():
     found = read_catalogue(nist.ssdf())
 
