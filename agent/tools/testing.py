@@ -5,10 +5,12 @@ and its exit code says the same as its report.
 """
 
 import json
+import os
 import re
 import xml.etree.ElementTree as Xml
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -88,13 +90,7 @@ def run_tests(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
     target = tuple(arguments["target"])
     timeout = float(arguments.get("timeout", TIMEOUT))
     shard = arguments.get("shard")
-    runs = []
-    for number_of_run in range(arguments.get("repeat", 1)):
-        if number_of_run:
-            bench.say(b"\n")
-        runs.append(run_once(bench, files, target, timeout, shard))
-        if runs[-1].problem:
-            break
+    runs = _repeated(bench, files, target, timeout, shard, arguments.get("repeat", 1))
     flaky = differing(runs)
     for _ in range(arguments.get("retries", 0)):
         again = [t for t in runs[0].reasons if t not in flaky and t not in bench.flaky]
@@ -103,6 +99,37 @@ def run_tests(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         alone = run_once(bench, files, tuple(again), timeout, None)
         flaky |= {t for t in again if alone.outcomes.get(t) == "passed"}
     return _observed(bench, arguments["on"], purpose, target, runs, flaky)
+
+
+def _repeated(
+    bench: Bench,
+    files: Mapping[str, bytes],
+    target: Sequence[str],
+    timeout: float,
+    shard: Mapping[str, int] | None,
+    times: int,
+) -> list[Run]:
+    """Runs in sandboxes of their own, as many at a time as there are cores.
+
+    What the first prints is told as it comes, what the others print when all have ended.
+    """
+    # Asked for here: in the threads nothing is looked up in the database.
+    engine, environment = bench.sandbox(), bench.environment(files)
+    ready = replace(bench, sandbox=lambda: engine, environment=lambda _: environment)
+    printed: list[list[bytes]] = [[] for _ in range(times - 1)]
+    aside = max(1, min(times, len(os.sched_getaffinity(0))) - 1)
+    with ThreadPoolExecutor(aside, "tests") as threads:
+        others = [
+            threads.submit(
+                run_once, replace(ready, say=lines.append), files, target, timeout, shard
+            )
+            for lines in printed
+        ]
+        # The first in this thread, whose tenant what it prints belongs to.
+        runs = [run_once(ready, files, target, timeout, shard), *(one.result() for one in others)]
+    for lines in printed:
+        bench.say(b"\n" + b"".join(lines))
+    return runs
 
 
 def run_once(

@@ -44,13 +44,16 @@ GOAL_S = 90
 def main() -> None:
     """Print a line for each bug, then the figures."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--host", default="demo.localhost", help="of a tenant that is there")
+    asked.add_argument("--host", default="acme.localhost", help="of a tenant that is there")
     asked.add_argument("--only", nargs="*", help="ids of bugs; all when none is named")
     asked.add_argument("--cancel", type=int, default=5, help="how often to cancel")
     options = asked.parse_args()
     scope = scope_of_host(options.host)
     if scope is None:
-        raise SystemExit(f"there is no tenant at {options.host}; manage.py demo_data makes one")
+        raise SystemExit(
+            f"there is no tenant at {options.host};"
+            " DEMO=1 DATABASE_ROLE=owner manage.py demo_data makes one"
+        )
     load = os.getloadavg()[0]
     print(
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load {load:.1f},"

@@ -5,12 +5,14 @@ import re
 
 from agent.repair.edits import Edit
 from agent.repair.operators.base import Candidate, Operator
+from agent.repair.operators.brackets import brackets
 from agent.repair.operators.calls import (
     argument_swaps,
     both_wrapped,
     defaults,
     dropped,
     element_changes,
+    gathered,
     harvested,
     slices,
     wrapped,
@@ -64,6 +66,7 @@ OPERATORS = (
     Operator("another part of a sequence", 2.0, slices),
     Operator("passed through a function", 2.1, wrapped),
     Operator("both sides passed through a function", 2.1, both_wrapped),
+    Operator("all elements for one, or one for all", 2.2, gathered),
     Operator("one more condition", 2.2, clauses),
     Operator("a lower or upper bound", 2.0, bounds),
     Operator("combined with something more", 2.2, operands),
@@ -76,6 +79,7 @@ OPERATORS = (
     Operator("a statement in another place", 1.9, moves),
     Operator("another kind of branch", 1.8, conditions_moved),
     Operator("an assignment for a call that changes", 2.0, method_as_assignment),
+    Operator("brackets put otherwise", 1.7, brackets),
     Operator("the same change wherever it occurs", 2.2, everywhere),
     Operator("two constants swapped", 2.4, constant_swaps),
 )

@@ -210,6 +210,24 @@ def wrapped(unit: Unit) -> Iterator[Made]:
                 yield [unit.put(node, f"{function}({text})")], node, 0.8, ""
 
 
+def gathered(unit: Unit) -> Iterator[Made]:
+    """All elements for one of them, or one for all."""
+    for node in loads(unit):
+        if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Slice | ast.Tuple):
+            if unit.sequence(node.value) and "str" not in unit.kind(node.value):
+                text = unit.text(node.value)
+                for function, extra in (("sum", 0.0), ("max", 0.2), ("min", 0.2), ("len", 0.5)):
+                    yield [unit.put(node, f"{function}({text})")], node, extra, ""
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
+            inner = node.args[0]
+            if node.func.id in {"sum", "max", "min", "len"} and not isinstance(
+                inner, ast.GeneratorExp
+            ):
+                for index in ("0", "-1"):
+                    made = f"{unit.atom(inner, ATOM)}[{index}]"
+                    yield [unit.put(node, made)], node, 0.4, ""
+
+
 def both_wrapped(unit: Unit) -> Iterator[Made]:
     """Both sides passed through the same function."""
     for node in unit.expressions():

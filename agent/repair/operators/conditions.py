@@ -126,6 +126,16 @@ def clauses(unit: Unit) -> Iterator[Made]:
                     yield [unit.put(node, before, word_level)], node, extra + 0.1, ""
             if not isinstance(unit.parents.get(node), ast.Return | ast.Assign):
                 yield [unit.put(node, test, level)], node, extra + 0.4, ""
+    for node in seen:
+        joined = [("or", levels.OR), ("and", levels.AND)]
+        parts = [node]
+        if isinstance(node, ast.BoolOp):
+            joined, parts = joined[isinstance(node.op, ast.And) :][:1], node.values
+        for part in parts:
+            for clause in _exchanged(unit, part):
+                for word, level in joined:
+                    both = f"{unit.atom(node, level)} {word} ({clause})"
+                    yield [unit.put(node, both, level)], node, 0.2, ""
     for node in conditions(unit):
         # A part of an object is looked at before the object: `x is None or x.next is None`.
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute):
@@ -137,6 +147,19 @@ def clauses(unit: Unit) -> Iterator[Made]:
             yield [unit.put(node, clause, levels.AND)], node, -0.2, ""
         if isinstance(node, ast.Compare) and unit.text(node).startswith("not "):
             continue
+
+
+def _exchanged(unit: Unit, clause: ast.expr) -> Iterator[str]:
+    """The clause with two of its variables in each other's place."""
+    names = [n for n in ast.walk(clause) if isinstance(n, ast.Name) and n.id in unit.variables]
+    start = unit.span(clause)[0]
+    for one, other in itertools.combinations(names[:6], 2):
+        if one.id != other.id:
+            text = unit.text(clause).encode()
+            first, second = sorted((one, other), key=lambda n: unit.span(n)[0])
+            (a, b), (c, d) = unit.span(first), unit.span(second)
+            a, b, c, d = a - start, b - start, c - start, d - start
+            yield (text[:a] + text[c:d] + text[b:c] + text[a:b] + text[d:]).decode()
 
 
 def conditions_moved(unit: Unit) -> Iterator[Made]:
