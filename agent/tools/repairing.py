@@ -21,6 +21,7 @@ from agent.tools.contract import (
     text,
     whole,
 )
+from agent.tools.searching import code_search
 from agent.tools.suggesting import suggester
 from authz.permissions import Permission
 
@@ -41,7 +42,12 @@ def propose_repair(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
         bench.say(heard[-1].encode())
 
     report = bench.report
-    suggest = bench.ask and suggester(bench.ask, report.title, report.what_is_wrong)
+
+    def look(words: str) -> list[tuple[str, int]]:
+        found = code_search(bench, {"query": words}).result
+        return [(row["path"], row["line"]) for row in found["snippets"]]
+
+    suggest = bench.ask and suggester(bench.ask, report.title, report.what_is_wrong, look)
     found = repair.repair(
         files,
         list(arguments["red"]),

@@ -1,7 +1,12 @@
-"""Asks a language model for repairs when the offline engine has found none."""
+"""Asks a language model for repairs where the offline engine has found none, or is in doubt.
+
+The model is offered no tools. It may say once, as data of the answer's schema, what it wants to
+read; that is looked up here, in the task's own tree, and given like every text of strangers.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent import repair
@@ -55,34 +60,87 @@ SCHEMA: dict[str, Any] = {
     "required": ["repairs"],
     "additionalProperties": False,
 }
+MOST_SEARCHES = 3
+FOUND = 2  # files of one search
+LOOKING: dict[str, Any] = {
+    **SCHEMA,
+    "properties": {
+        **SCHEMA["properties"],
+        "look": {
+            "type": "array",
+            "maxItems": MOST_SEARCHES,
+            "items": {"type": "string", "maxLength": 200},
+        },
+    },
+    "required": ["repairs", "look"],
+}
+# Places (path, line) that have to do with a few words, best first.
+type Look = Callable[[str], Sequence[tuple[str, int]]]
 
 
-def suggester(ask: Callable[[Question], Answer], title: str, report: str) -> Suggest:
-    """What the repair asks when it is at its end. title, report: of the bug, as it was filed."""
+def suggester(
+    ask: Callable[[Question], Answer], title: str, report: str, look: Look | None = None
+) -> Suggest:
+    """What the repair asks when it is at its end. title, report: of the bug, as it was filed.
+
+    look: finds what the model asks for before it answers, once; None when it may not.
+    """
 
     def suggest(case: Case) -> Suggestion:
         material = _material(case, title, report)
-        shown = frozenset(one.name for one in material if one.name)
-        question = Question(
-            "repair",
-            "repair",
-            material,
-            SCHEMA,
-            most_out=4_000,
-            seconds=min(case.seconds, 90.0),
-            check=lambda answer: _wrong(case, answer, shown),
-        )
         try:
-            answer = ask(question)
+            answer = ask(_question(case, material, looking=look is not None))
+            wanted = [] if answer.document["repairs"] else answer.document.get("look", [])
+            if wanted and look is not None:
+                searches = [one for said in wanted if (one := " ".join(said.split()))]
+                material = (*material, *_found(case, material, searches, look))
+                answer = ask(_question(case, material, looking=False))
         except ModelUnavailable as why:
             return Suggestion("", reason=f"no language model helped: {why}")
-        proposed = tuple(_usable(case, answer, shown)[0])
+        proposed = tuple(_usable(case, answer, _names(material))[0])
         who = f"{answer.provider}'s model {answer.model}"
         if not proposed:
             return Suggestion(who, reason=f"{who} proposed nothing")
         return Suggestion(who, proposed, read=tuple(one.name or one.title for one in material))
 
     return suggest
+
+
+def _question(case: Case, material: tuple[Material, ...], *, looking: bool) -> Question:
+    shown = _names(material)
+    return Question(
+        "repair",
+        "repair_looking" if looking else "repair",
+        material,
+        LOOKING if looking else SCHEMA,
+        most_out=4_000,
+        seconds=min(case.seconds / (2 if looking else 1), 90.0),
+        check=lambda answer: _wrong(case, answer, shown),
+    )
+
+
+def _names(material: tuple[Material, ...]) -> frozenset[str]:
+    return frozenset(one.name for one in material if one.name)
+
+
+def _found(
+    case: Case, material: tuple[Material, ...], searches: Sequence[str], look: Look
+) -> list[Material]:
+    """The files that the searches lead to, as far as there is room; each once."""
+    known = _names(material)
+    left = MOST_TEXT - sum(len(one.text.encode()) for one in material)
+    found: dict[str, Material] = {}
+    for search in searches:
+        places = [(search, 1)] if search in case.sources else list(look(search))
+        new = dict.fromkeys(path for path, _ in places if path not in known and path not in found)
+        for path in list(new)[:FOUND]:
+            text = _shown(replace(case, suspects=tuple(places)), path)
+            if text is not None and len(text.encode()) <= left:
+                found[path] = Material("A file that you asked for, its name first", text, name=path)
+                left -= len(text.encode())
+    if not found:
+        return [Material("What you asked for", "Nothing was found, or there was no room for it.")]
+    return list(found.values())
 
 
 def _wrong(case: Case, answer: Answer, shown: frozenset[str]) -> str:

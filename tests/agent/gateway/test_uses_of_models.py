@@ -43,7 +43,8 @@ def _repairs(*replacements):
         "repairs": [
             {"edits": [{"path": "numerals.py", "find": find, "replace": new}]}
             for new in replacements
-        ]
+        ],
+        "look": [],
     }
 
 
