@@ -282,11 +282,9 @@ def _opened(
         ).digest()
         for at, payload in zip(range(0, len(keys), 64), payloads, strict=True)
     ]
-    if (
-        not all(commitments)
-        or b"".join(committed).hex().encode() != b"".join(commitments)
-        or list(map(len, payloads)) != list(map(int, sizes))
-    ):
+    if b"".join(committed).hex().encode() != b"".join(commitments) or list(
+        map(len, payloads)
+    ) != list(map(int, sizes)):
         raise _Odd
     return payloads
 
