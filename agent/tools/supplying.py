@@ -22,6 +22,7 @@ from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from agent import locks
 from agent.outputs import LICENCES, SBOM
 from agent.recommender.licences import CLASSES, permitted, restriction
 from agent.tools.contract import (
@@ -153,6 +154,8 @@ def _declared(files: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
     for path in sorted(files):
         if path.endswith("pyproject.toml"):
             yield from ((path, said) for said in _of_pyproject(path, files[path]))
+        elif locks.is_lock(path):
+            yield from ((path, f"{name}=={version}") for name, version in locks.pins(files[path]))
         elif _REQUIREMENTS.search(path):
             for line in files[path].decode(errors="replace").splitlines():
                 said = _COMMENT.sub("", line).strip().rstrip("\\").strip()

@@ -8,6 +8,7 @@ from packaging.version import Version
 
 from agent import locks
 from agent.packages import CannotResolve, Shelf, bumped, declared, resolved
+from agent.tools import supplying
 from deploy import demo_packages
 
 FILES = "https://packages.example.com/files"
@@ -106,6 +107,18 @@ def test_what_a_lock_pins_is_what_is_installed_and_the_project_itself_is_no_pack
     # The newest that the range allows would be 1.5.0.
     assert {name: str(w.version) for name, w in found.wheels.items()} == {"coinage": "1.4.0"}
     assert found.missing == ("attrs",)
+
+
+def test_the_bill_of_materials_names_what_a_lock_pins():
+    files = {"pyproject.toml": PROJECT.encode(), "uv.lock": UV.encode()}
+
+    found = {(one.name, one.version, one.where) for one in supplying._packages(files)}
+
+    assert found == {
+        ("coinage", "UNKNOWN", "pyproject.toml"),  # a range is no version
+        ("attrs", "24.1.0", "uv.lock"),
+        ("coinage", "1.4.0", "uv.lock"),
+    }
 
 
 def test_a_package_locked_in_two_versions_for_two_machines_is_pinned_to_none():
