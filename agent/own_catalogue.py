@@ -107,6 +107,31 @@ def set_standard(technology: str, fields: Mapping[str, Any], *, by: Actor) -> Ca
     return _keep(row, by)
 
 
+def remove_technology(technology: str, *, by: Actor) -> None:
+    """Take a technology of the tenant's own out of its catalogue, with its facts and standard.
+
+    Requests, drafts and proposals that name it keep what they say; asked anew, they treat it as a
+    name that the catalogue does not know. Raises Denied; Conflict when it is not the tenant's own.
+    """
+    own = places.own_of_tenant()
+    left = replace(
+        own,
+        technologies=[one for one in own.technologies if one["id"] != technology],
+        facts={key: rows for key, rows in own.facts.items() if key != technology},
+        standards={key: row for key, row in own.standards.items() if key != technology},
+    )
+    _take_out({"technology": technology}, CatalogueEntry.Kind.TECHNOLOGY, left, by)
+
+
+def remove_fact(technology: str, attribute: str, *, by: Actor) -> None:
+    """Take one fact of the tenant's own back. Raises Denied; Conflict when there is none."""
+    own = places.own_of_tenant()
+    facts = {key: dict(rows) for key, rows in own.facts.items()}
+    facts.get(technology, {}).pop(attribute, None)
+    about = {"technology": technology, "attribute": attribute, "kind": CatalogueEntry.Kind.FACT}
+    _take_out(about, CatalogueEntry.Kind.FACT, replace(own, facts=facts), by)
+
+
 def propose_refresh(connector: str, found: Reading, *, by: Actor) -> CatalogueRefresh:
     """Put what a source says anew to the people who decide about it.
 
@@ -255,6 +280,25 @@ def _keep(row: CatalogueEntry, by: Actor) -> CatalogueEntry:
         )
     places.forget_own_catalogue()
     return row
+
+
+def _take_out(about: Mapping[str, str], kind: str, left: Own, by: Actor) -> None:
+    """Delete the entries `about` says, of which one has to be of `kind`; `left`: what remains."""
+    with change(by, Permission.CATALOGUE_CHANGE, on=AsTenant(current_tenant_id())) as facts:
+        rows = CatalogueEntry.objects.filter(**about)
+        before = list(rows.values("kind", "attribute", "content"))
+        if all(row["kind"] != kind for row in before):
+            raise Conflict("this is not an entry of your own; ban a technology that all share")
+        _fits(left, "technology")
+        rows.delete()
+        facts.update(
+            kind=kind,
+            technology=about["technology"],
+            attribute=about.get("attribute", ""),
+            content=None,
+            before=before,
+        )
+    places.forget_own_catalogue()
 
 
 def _lift(technology: str, by: Actor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,6 +70,12 @@ def acceptability(
     top3 = {name: float((podium == column).any(axis=1).mean()) for column, name in enumerate(names)}
     columns = {name: totals[:, column] for column, name in enumerate(names)}
     return Acceptability(first, top3, columns)
+
+
+def sharpened(share: float, sharpness: float) -> float:
+    """`share` (0..1) with its log odds times `sharpness`: above 1 is surer, below 1 less sure."""
+    inside = min(max(share, 0.5 / SAMPLES), 1 - 0.5 / SAMPLES)
+    return 1 / (1 + math.exp(-sharpness * math.log(inside / (1 - inside))))
 
 
 def _stream(seed: int, name: str) -> int:

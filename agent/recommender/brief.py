@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from agent.recommender.catalogue import Catalogue, Technology
-from agent.recommender.constraints import MAXIMUM_ITEM_LENGTH, MAXIMUM_ITEMS, plain
+from agent.recommender.catalogue import GENERIC, Catalogue, Technology
+from agent.recommender.constraints import MAXIMUM_ITEM_LENGTH, MAXIMUM_ITEMS
 
 # What in a sentence says that a criterion matters. Word beginnings, in small letters.
 CONCERNS: Mapping[str, tuple[str, ...]] = {
@@ -129,7 +129,6 @@ EVERYDAY = frozenset(
         """,
     )
 )
-GENERIC = ("custom-build", "status-quo", "managed-service", "vendor-library")
 COMPLIANCE = {
     "ssdf": re.compile(r"\bssdf\b|800-218"),
     "asvs_l2": re.compile(r"\basvs\b"),
@@ -230,7 +229,7 @@ def as_fields(readings: Iterable[Reading]) -> dict[str, Any]:
 def mentions(text: str, catalogue: Catalogue) -> list[tuple[Technology, int, str]]:
     """Technologies named in `text`: (technology, where, as written), in order."""
     found = []
-    for match in _name_pattern(_names_of(catalogue)).finditer(text):
+    for match in _name_pattern(catalogue.spoken).finditer(text):
         written = match.group(0)
         technology = catalogue.find(written)
         if technology is None or technology.id in GENERIC:
@@ -318,14 +317,3 @@ def complaints(text: str, running: Sequence[Technology], catalogue: Catalogue) -
 def _name_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     listed = "|".join(re.escape(name) for name in names)
     return re.compile(rf"(?<![\w.-])(?:{listed})(?![\w+#]|-\w)", re.IGNORECASE)
-
-
-def _names_of(catalogue: Catalogue) -> tuple[str, ...]:
-    names = {
-        name
-        for technology in catalogue.technologies.values()
-        if technology.id not in GENERIC and technology.kind != "approach"
-        for name in (technology.name, *technology.aliases, technology.id)
-        if len(plain(name)) > 1 and name.lower() not in ("c", "r")
-    }
-    return tuple(sorted(names, key=lambda name: (-len(name), name)))

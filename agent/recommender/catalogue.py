@@ -20,6 +20,8 @@ KINDS = (
     "approach",
     "platform",
 )
+# Ways of doing without, in every layer; no text means one of them by its name.
+GENERIC = ("custom-build", "status-quo", "managed-service", "vendor-library")
 # Values that say why there is no figure. They are never shown as 0 and never counted as one.
 TYPED_UNKNOWNS = ("unknown", "unreachable", "n/a")
 # Which of two sources is believed: the better grade, then the younger.
@@ -283,6 +285,7 @@ class Catalogue:
     controls: Mapping[str, Any]
     examples: tuple[Mapping[str, Any], ...]
     names: Mapping[str, str] = field(repr=False)  # as names.spelled
+    spoken: tuple[str, ...] = field(default=(), repr=False)  # as names.spoken: products, no ways
     rules: tuple[Rule, ...] = field(default=(), repr=False)
     cost_formulas: Mapping[str, formulas.Formula] = field(default_factory=dict, repr=False)
     snapshots: tuple[Snapshot, ...] = field(default=(), repr=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.recommender.acceptability import sharpened
 from agent.recommender.brief import as_fields, complaints, read_brief
 from agent.recommender.catalogue import Catalogue, Layer
 from agent.recommender.constraints import Constraints
@@ -147,7 +148,7 @@ def rank_case(
         out.setdefault(row["technology"], row["would_score"])
     order += sorted(out, key=lambda name: (-out[name], name))
     written = {option.technology: option.name for option in read}
-    first = scored["confidence"]["first"]
+    first = scored["confidence"]["believed"]
     return Ranking(
         case=case,
         layer=layer.id,
@@ -165,22 +166,21 @@ def _asked(case: Case, catalogue: Catalogue) -> list[str]:
 
 
 def baseline(case: Case, catalogue: Catalogue, today: dt.date, which: str, seed: int) -> Ranking:
-    """Rank the options by chance, or by adoption alone."""
+    """Rank the options by chance, or by adoption alone. Chance asks for no layer."""
     names = list(case.options)
     chance = random.Random(f"{case.id}:{seed}")  # noqa: S311 - shuffling, not secrecy
     chance.shuffle(names)
+    if which != "popularity":
+        return Ranking(case, "", tuple(names), 1 / len(names), {})
     layer = layer_of(case.layer, names, catalogue, _asked(case, catalogue))
-    if which == "popularity":
-        extended, read = with_named_options(names, layer, catalogue, today)
-        asked = Constraints.parse({"title": layer.title, "layers": [layer.id]})
-        evidence = retrieve(asked, extended, today, only=[option.technology for option in read])
-        sieved = eliminate(asked, extended, evidence, today)
-        scored = score(asked, extended, evidence, sieved, stated={POPULARITY: 1})["layers"][0]
-        worth = {
-            row["technology"]: row["criteria"][POPULARITY]["value"] for row in scored["ranked"]
-        }
-        popularity = {option.name: worth[option.technology] for option in read}
-        names.sort(key=lambda name: -popularity[name])  # ties stay shuffled
+    extended, read = with_named_options(names, layer, catalogue, today)
+    asked = Constraints.parse({"title": layer.title, "layers": [layer.id]})
+    evidence = retrieve(asked, extended, today, only=[option.technology for option in read])
+    sieved = eliminate(asked, extended, evidence, today)
+    scored = score(asked, extended, evidence, sieved, stated={POPULARITY: 1})["layers"][0]
+    worth = {row["technology"]: row["criteria"][POPULARITY]["value"] for row in scored["ranked"]}
+    popularity = {option.name: worth[option.technology] for option in read}
+    names.sort(key=lambda name: -popularity[name])  # ties stay shuffled
     return Ranking(case, layer.id, tuple(names), 1 / len(names), {})
 
 
@@ -345,12 +345,6 @@ def _calibration(rankings: Iterable[Ranking]) -> dict[str, Any]:
     }
 
 
-def _sharpened(belief: float, temperature: float) -> float:
-    """`belief` (0..1) with its log odds divided by `temperature`: below 1 is surer."""
-    odds = math.log(min(max(belief, 0.001), 0.999) / (1 - min(max(belief, 0.001), 0.999)))
-    return 1 / (1 + math.exp(-odds / temperature))
-
-
 def _fitted(rankings: Sequence[Ranking]) -> float:
     """The temperature under which what was seen was least surprising (log loss)."""
 
@@ -358,7 +352,7 @@ def _fitted(rankings: Sequence[Ranking]) -> float:
         return sum(
             -math.log(belief if _top(row, 1) else 1 - belief)
             for row in rankings
-            for belief in [_sharpened(row.confidence, temperature)]
+            for belief in [sharpened(row.confidence, 1 / temperature)]
         )
 
     return min(TEMPERATURES, key=surprise)
@@ -377,7 +371,7 @@ def _cross_validated(rankings: Sequence[Ranking]) -> dict[str, Any]:
     for left_out in repositories:
         temperature = _fitted([row for row in rankings if row.case.repository != left_out])
         changed += [
-            replace(row, confidence=_sharpened(row.confidence, temperature))
+            replace(row, confidence=sharpened(row.confidence, 1 / temperature))
             for row in rankings
             if row.case.repository == left_out
         ]

@@ -107,7 +107,12 @@ def asked_for(constraints: Constraints, catalogue: Catalogue) -> list[dict[str, 
     text += " " + " ".join(target.replace("_", " ") for target in constraints.compliance)
     found = []
     for capability in catalogue.capabilities.values():
-        words = [word for word in capability.words if re.search(rf"\b{re.escape(word)}", text)]
+        words = [
+            word
+            for word in capability.words
+            # The pattern is only made for the few words that are there at all.
+            if word in text and re.search(rf"\b{re.escape(word)}", text)
+        ]
         if words:
             found.append({"capability": capability.id, "words": words})
     return found

@@ -72,7 +72,9 @@ def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     finding = ("technology", "constraint", "fact", "sentence", "would_score")
     return {
         **_picked(layer, "layer", "title", "winner", "alternatives", "short"),
-        "confidence": _picked(layer["confidence"], "level", "first", "margin", "sentence"),
+        "confidence": _picked(
+            layer["confidence"], "level", "first", "believed", "margin", "sentence"
+        ),
         "weights": _picked(layer["weights"], *heaviest),
         "ignored_priorities": layer["ignored_priorities"],
         # Their facts are those of the winner's criteria.

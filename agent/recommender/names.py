@@ -90,6 +90,17 @@ def resolve(known: Mapping[str, str], name: str) -> Match | None:
     return None
 
 
+def spoken(rows: Iterable[tuple[str, str, Iterable[str]]]) -> tuple[str, ...]:
+    """Every name that a text may mention, as written, longest first. rows: id, name, aliases."""
+    names = {
+        written
+        for identity, name, aliases in rows
+        for written in (name, *aliases, identity)
+        if len(plain(written)) > 1 and written.lower() not in ("c", "r")
+    }
+    return tuple(sorted(names, key=lambda written: (-len(written), written)))
+
+
 def near(known: Mapping[str, str], name: str, most: int = 3) -> list[str]:
     """Technologies whose names look like `name`, best first, for "did you mean"."""
     close = difflib.get_close_matches(plain(name), known, n=most * 2, cutoff=0.72)

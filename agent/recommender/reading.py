@@ -15,6 +15,7 @@ import yaml
 
 from agent.recommender import formulas, licences, names
 from agent.recommender.catalogue import (
+    GENERIC,
     GRADES,
     KINDS,
     LOOKED_UP,
@@ -201,6 +202,11 @@ class _Reader:
             examples=tuple(self._documents["examples.yaml"]),
             names=MappingProxyType(
                 names.spelled((tech.id, tech.name, tech.aliases) for tech in technologies.values())
+            ),
+            spoken=names.spoken(
+                (tech.id, tech.name, tech.aliases)
+                for tech in technologies.values()
+                if tech.id not in GENERIC and tech.kind != "approach"
             ),
             rules=self._rules(technologies),
             cost_formulas=MappingProxyType(costs),

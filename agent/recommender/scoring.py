@@ -16,6 +16,7 @@ from agent.recommender.acceptability import (
     SPREAD,
     UNKNOWN_SPREAD,
     acceptability,
+    sharpened,
 )
 from agent.recommender.catalogue import Catalogue, Layer, Technology
 from agent.recommender.constraints import Constraints
@@ -61,7 +62,8 @@ def score(
         ignored_priorities: [criterion], winner: technology or None,
         alternatives: [up to 2 technologies], short: why there are fewer, or None,
         confidence: {level: strong|moderate|toss-up|none, first: share of samples in which the
-          winner comes first, margin, sentence},
+          winner comes first, believed: what is believed from it of the winner being right,
+          margin, sentence},
         why, against: [{criterion, sentence, facts}],
         what_would_change_it: [{kind: weight|fact|constraint, sentence, ...}],
         ranked: [{technology, name, rank, total, missing, first, top3, beats_next,
@@ -469,14 +471,22 @@ def _short(layer: Layer, order: list[str], sieve: Mapping[str, Any]) -> str | No
 def _confidence(setting: Setting, ranked: list[dict[str, Any]]) -> dict[str, Any]:
     if len(ranked) < 2:
         sentence = "Nothing is left to compare it with." if ranked else "No option is left."
-        return {"level": "none", "first": None, "margin": None, "sentence": sentence}
+        return {
+            "level": "none",
+            "first": None,
+            "believed": None,
+            "margin": None,
+            "sentence": sentence,
+        }
     first, second = ranked[0], ranked[1]
     margin = first["total"] - second["total"]
     bounds = setting.catalogue.confidence
+    # The samples are too modest; by how much was seen over cases (docs/recommender.md).
+    believed = round(sharpened(first["first"], bounds["sharpness"]), 4)
     level = "toss-up"
-    if first["first"] >= bounds["strong"]:
+    if believed >= bounds["strong"]:
         level = "strong"
-    elif first["first"] >= bounds["moderate"]:
+    elif believed >= bounds["moderate"]:
         level = "moderate"
     words = {
         "strong": "a clear lead",
@@ -485,11 +495,13 @@ def _confidence(setting: Setting, ranked: list[dict[str, Any]]) -> dict[str, Any
     }
     sentence = (
         f"{first['name']} comes first in {first['first']:.0%} of {SAMPLES:,} samples of weights "
-        f"and facts, {margin * 100:.1f} points of 100 ahead of {second['name']}; {words[level]}."
+        f"and facts, {margin * 100:.1f} points of 100 ahead of {second['name']}; {words[level]} "
+        f"({believed:.0%} sure)."
     )
     return {
         "level": level,
         "first": first["first"],
+        "believed": believed,
         "margin": round(margin, 6),
         "sentence": sentence,
     }

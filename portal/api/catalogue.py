@@ -159,6 +159,27 @@ def add_fact(request: PortalRequest, technology_id: str, wanted: FactIn) -> Stat
     return Status(201, _detail(technology_id))
 
 
+@router.delete("/technologies/{technology_id}", response={204: None, **CHANGE})
+def remove_technology(request: PortalRequest, technology_id: str) -> Status[None]:
+    """Take a technology of your own out of the catalogue, with its facts and its standard.
+
+    What was asked and proposed with it stays as it is.
+    """
+    _require_view(request)
+    _detail(technology_id)
+    own_catalogue.remove_technology(technology_id, by=request.actor)
+    return Status(204, None)
+
+
+@router.delete("/technologies/{technology_id}/facts/{attribute}", response={204: None, **CHANGE})
+def remove_fact(request: PortalRequest, technology_id: str, attribute: str) -> Status[None]:
+    """Take one fact of your own back."""
+    _require_view(request)
+    _detail(technology_id)
+    own_catalogue.remove_fact(technology_id, attribute, by=request.actor)
+    return Status(204, None)
+
+
 @router.put("/technologies/{technology_id}/standard", response={200: TechnologyDetail, **CHANGE})
 def set_standard(request: PortalRequest, technology_id: str, wanted: StandardIn) -> dict[str, Any]:
     """Approve, retire or ban a technology for the whole tenant."""

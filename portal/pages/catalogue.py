@@ -83,7 +83,10 @@ def listing(request: PortalRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def technology(request: PortalRequest, technology_id: str) -> HttpResponse:
-    """One technology: every fact with source, age and grade. Posting adds a fact or a standard."""
+    """One technology: every fact with source, age and grade.
+
+    Posting adds a fact or a standard, or takes back what the tenant added.
+    """
     _require_view(request)
     found = catalogue().technologies.get(technology_id)
     if found is None:
@@ -91,6 +94,8 @@ def technology(request: PortalRequest, technology_id: str) -> HttpResponse:
     errors: dict[str, str] = {}
     if request.method == "POST":
         try:
+            if "remove" in request.POST:
+                return _removed(request, found)
             if "verdict" in request.POST:
                 own_catalogue.set_standard(technology_id, request.POST.dict(), by=request.actor)
                 messages.success(request, f"The standard for {found.name} is kept.")
@@ -192,12 +197,23 @@ def _decided(request: PortalRequest, found: CatalogueRefresh) -> HttpResponse:
     return redirect("catalogue-refreshes")
 
 
+def _removed(request: PortalRequest, found: Technology) -> HttpResponse:
+    """Take out the fact that the button names, or with an empty name the whole technology."""
+    attribute = request.POST["remove"]
+    if attribute:
+        own_catalogue.remove_fact(found.id, attribute, by=request.actor)
+        messages.success(request, "Your fact is gone; the ledger keeps that it was there.")
+        return redirect("technology", found.id)
+    own_catalogue.remove_technology(found.id, by=request.actor)
+    messages.success(request, f"{found.name} is out of your catalogue.")
+    return redirect("catalogue")
+
+
 def _technology_page(
     request: PortalRequest, known: Catalogue, found: Technology, errors: dict[str, str]
 ) -> HttpResponse:
     today = timezone.now().date()
     titles = {layer.id: layer.title for layer in known.layers}
-    own = CatalogueEntry.objects.filter(technology=found.id)
     context: dict[str, Any] = {
         "technology": found,
         "layers": [titles[one] for one in found.layers],
@@ -206,7 +222,9 @@ def _technology_page(
         "standard": known.standards.get(found.id),
         "standard_words": VERDICTS.get(_verdict(known, found), ""),
         "verdicts": VERDICTS,
-        "own": own,
+        "own_facts": CatalogueEntry.objects.filter(
+            technology=found.id, kind=CatalogueEntry.Kind.FACT
+        ),
         "disagreements": [
             (kept, other) for kept, other in known.disagreements if kept.technology == found.id
         ],

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from agent import own_catalogue, places
-from agent.models import CatalogueRefresh
+from agent.models import CatalogueEntry, CatalogueRefresh
 from agent.recommender import Constraints, eliminate, retrieve
 from agent.recommender.refresh import Reading
 from authz.errors import BadRequest, Conflict, Denied
@@ -48,6 +48,53 @@ def test_a_technology_of_your_own_is_an_option_for_you_alone(acme, globex, entri
         assert places.catalogue().find("our queue") is None
         assert places.catalogue() is places.shared_catalogue()
     assert entries(acme)[-1] == ("catalogue.change", "ok")
+
+
+def test_a_technology_of_your_own_goes_with_its_facts_and_its_standard(in_acme, entries):
+    by = actor(in_acme, "tomas")
+    own_catalogue.add_technology(HOUSE, by=by)
+    said = {"attribute": "capability.rbac", "value": "yes", "source": "wiki"}
+    own_catalogue.add_fact("house-queue", said, by=by)
+    own_catalogue.set_standard("house-queue", {"verdict": "approved", "reason": "ours"}, by=by)
+    asked = Constraints.parse(
+        {"title": "Shop", "layers": ["cache-queue"], "already_run": ["our queue"]},
+        catalogue=places.catalogue(),
+    )
+
+    own_catalogue.remove_technology("house-queue", by=by)
+
+    assert not CatalogueEntry.objects.exists()
+    assert places.catalogue() is places.shared_catalogue()
+    assert entries(in_acme)[-1] == ("catalogue.change", "ok")
+    kept = retrieve(asked, places.catalogue(), TODAY)  # what was asked stays, its name is unknown
+    assert kept["unrecognised"] == list(asked.already_run)
+    with pytest.raises(Conflict):
+        own_catalogue.remove_technology("house-queue", by=by)
+
+
+def test_one_fact_of_your_own_can_be_taken_back(in_acme):
+    by = actor(in_acme, "tomas")
+    said = {"attribute": "assurance.provenance", "value": "yes", "source": "our lab"}
+    own_catalogue.add_fact("vault", said, by=by)
+
+    own_catalogue.remove_fact("vault", "assurance.provenance", by=by)
+
+    assert places.catalogue().facts["vault.assurance.provenance"].state == "unknown"
+    with pytest.raises(Conflict):
+        own_catalogue.remove_fact("vault", "assurance.provenance", by=by)
+
+
+def test_what_all_share_cannot_be_removed_and_not_everybody_may(in_acme, entries):
+    own_catalogue.add_technology(HOUSE, by=actor(in_acme, "tomas"))
+
+    with pytest.raises(Conflict, match="ban"):
+        own_catalogue.remove_technology("postgresql", by=actor(in_acme, "tomas"))
+    for name in ("bo", "iris"):
+        with pytest.raises(Denied):
+            own_catalogue.remove_technology("house-queue", by=actor(in_acme, name))
+        assert entries(in_acme)[-1] == ("catalogue.change.denied", "denied")
+
+    assert places.catalogue().find("our queue") is not None
 
 
 def test_only_who_may_changes_the_catalogue(in_acme, entries):

@@ -441,6 +441,12 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "POST api/v1/catalogue/technologies/<technology_id>/facts": Recipe(
         {"attribute": "license", "value": "MIT", "source": "x"}, answers=NOT_IN_CATALOGUE
     ),
+    "DELETE api/v1/catalogue/technologies/<technology_id>": Recipe(
+        works=None, why_not="it is shared by all", answers=frozenset({409})
+    ),
+    "DELETE api/v1/catalogue/technologies/<technology_id>/facts/<attribute>": Recipe(
+        works=None, why_not="nobody said such a fact", answers=frozenset({409})
+    ),
     "PUT api/v1/catalogue/technologies/<technology_id>/standard": Recipe(
         {"verdict": "banned", "reason": "no"}, answers=NOT_IN_CATALOGUE
     ),

@@ -91,6 +91,30 @@ def test_the_form_adds_a_technology_or_says_what_is_wrong(acme, globex, sign_in)
     assert sign_in(acme, "bo").get("/catalogue/new/").status_code == 403
 
 
+def test_what_you_added_is_taken_back_on_its_page_and_through_the_api(acme, globex, sign_in):
+    browser = sign_in(acme, "tomas")
+    browser.post("/catalogue/new/", HOUSE)
+    fact = {"attribute": "capability.rbac", "value": "yes", "source": "wiki"}
+    browser.post("/catalogue/of/house-queue/", fact)
+    address = "/api/v1/catalogue/technologies/house-queue"
+
+    shown = browser.get("/catalogue/of/house-queue/").content.decode()
+    assert "Remove House queue" in shown
+    assert "Take back" in shown
+    assert sign_in(globex, "eve").delete(address).status_code == 404
+    assert sign_in(acme, "bo").delete(address).status_code == 403
+    assert "Remove" not in sign_in(acme, "bo").get("/catalogue/of/house-queue/").content.decode()
+
+    fact_gone = browser.delete(f"{address}/facts/capability.rbac")
+    gone = browser.post("/catalogue/of/house-queue/", {"remove": ""})
+
+    assert fact_gone.status_code == 204
+    assert gone["Location"] == "/catalogue/"
+    assert browser.get("/catalogue/of/house-queue/").status_code == 404
+    assert browser.delete(address).status_code == 404
+    assert browser.post("/catalogue/of/vault/", {"remove": ""}).status_code == 409
+
+
 def test_a_wrong_fact_is_refused_with_its_field(acme, sign_in):
     answer = sign_in(acme, "tomas").post(
         "/catalogue/of/vault/", {"attribute": "nonsense", "value": "1", "source": "x"}

@@ -14,7 +14,7 @@ TODAY = dt.date(2026, 11, 23)
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_every_elimination_names_its_constraint_and_a_known_fact(catalogue, data):
     asked = data.draw(requests(catalogue))
 
@@ -32,7 +32,7 @@ def test_every_elimination_names_its_constraint_and_a_known_fact(catalogue, data
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_an_option_is_kept_or_eliminated_and_never_both(catalogue, data):
     asked = data.draw(requests(catalogue))
     evidence = retrieve(asked, catalogue, TODAY)
@@ -47,7 +47,7 @@ def test_an_option_is_kept_or_eliminated_and_never_both(catalogue, data):
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_an_unknown_never_passes_silently(catalogue, data):
     asked = data.draw(requests(catalogue))
 

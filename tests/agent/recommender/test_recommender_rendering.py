@@ -313,7 +313,7 @@ def test_no_text_of_a_person_becomes_markup(catalogue, recommend, text):
 
 
 @given(title=st.text(min_size=1, max_size=120), task=st.uuids())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_a_title_is_one_line_under_seventy_characters(catalogue, first_example, title, task):
     constraints = Constraints(title=title)
 

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from requests_to_try import requests
 
+from agent.recommender.acceptability import sharpened
 from agent.recommender.catalogue import Catalogue
 from agent.recommender.scoring import (
     dominator,
@@ -35,7 +36,7 @@ def without(catalogue: Catalogue, technology: str) -> Catalogue:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_adding_an_option_never_reverses_two_others(catalogue, recommend, data):
     layer = data.draw(st.sampled_from([layer.id for layer in catalogue.layers]))
     added = data.draw(st.sampled_from([option.id for option in catalogue.options(layer)]))
@@ -141,7 +142,7 @@ def test_every_figure_shown_rests_on_facts_that_exist(catalogue, recommend, data
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 def test_contributions_add_up_to_the_score_and_the_order_follows_it(catalogue, recommend, data):
     scored = recommend(data.draw(requests(catalogue))).scored
 
@@ -362,3 +363,33 @@ def test_new_things_to_learn_count_where_the_request_fears_them(recommend):
     assert silent["weights"]["familiarity"] == 0
     assert own["value"] > policy["value"]
     assert policy["note"] == "something new to learn"
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 1.5, 3.0])
+def test_a_belief_keeps_the_order_of_the_shares_and_the_middle(sharpness):
+    shares = [number / 50 for number in range(51)]
+
+    beliefs = [sharpened(share, sharpness) for share in shares]
+
+    assert beliefs == sorted(set(beliefs))
+    assert all(0 < belief < 1 for belief in beliefs)
+    assert sharpened(0.5, sharpness) == pytest.approx(0.5)
+    assert sharpened(0.3, 1.0) == pytest.approx(0.3)
+
+
+def test_the_word_for_confidence_follows_what_is_believed(catalogue, first_example):
+    bounds = catalogue.confidence
+    compared = 0
+
+    for layer in first_example.scored["layers"]:
+        said = layer["confidence"]
+        if said["first"] is None:
+            continue
+        compared += 1
+        assert said["believed"] == pytest.approx(
+            sharpened(said["first"], bounds["sharpness"]), abs=1e-4
+        )
+        strong, moderate = said["believed"] >= bounds["strong"], said["believed"] >= 0.45
+        assert said["level"] == ("strong" if strong else "moderate" if moderate else "toss-up")
+        assert f"{said['believed']:.0%} sure" in said["sentence"]
+    assert compared >= 14
