@@ -73,8 +73,14 @@ def acceptability(
 
 
 def sharpened(share: float, sharpness: float) -> float:
-    """`share` (0..1) with its log odds times `sharpness`: above 1 is surer, below 1 less sure."""
+    """`share` (0..1) with its log odds times `sharpness`, where it is more than one half.
+
+    What comes first in less than half of the samples is believed as often as it does: among many
+    options no share is large, and the map was only seen to hold above.
+    """
     inside = min(max(share, 0.5 / SAMPLES), 1 - 0.5 / SAMPLES)
+    if inside <= 0.5:
+        return inside
     return 1 / (1 + math.exp(-sharpness * math.log(inside / (1 - inside))))
 
 

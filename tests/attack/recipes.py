@@ -36,6 +36,7 @@ PARAMETERS = {
     "export_id": "{export}",
     "framework_id": "ssdf-1.1",
     "control_id": "PO.2.2",
+    "attribute": "license",
     "document_id": "{document}",
     "check_id": "{check}",
     "user_id": "{person}",

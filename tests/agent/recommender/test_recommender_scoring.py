@@ -374,7 +374,8 @@ def test_a_belief_keeps_the_order_of_the_shares_and_the_middle(sharpness):
     assert beliefs == sorted(set(beliefs))
     assert all(0 < belief < 1 for belief in beliefs)
     assert sharpened(0.5, sharpness) == pytest.approx(0.5)
-    assert sharpened(0.3, 1.0) == pytest.approx(0.3)
+    assert sharpened(0.3, sharpness) == 0.3
+    assert sharpened(0.7, 1.0) == pytest.approx(0.7)
 
 
 def test_the_word_for_confidence_follows_what_is_believed(catalogue, first_example):
