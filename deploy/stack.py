@@ -197,6 +197,7 @@ def _start_parts(parts: list[Part], values: dict[str, str], home: Path) -> None:
     keys = embedded.environment(home, evidence=True)["KEYS_DIR"]
     web = ["-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1"]
     web += ["--port", values["PORTAL_PORT"], "--workers", str(WEB_PROCESSES), "--lifespan", "off"]
+    web += ["--http", "portal.wire:BoundedHttp", "--loop", "uvloop"]
     # The portal writes its own line for each request, with tenant and person.
     web += ["--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "10"]
     worker = ["-m", "celery", "-A", "portal.celery", "worker", "-c", "1", "--loglevel", "INFO"]
