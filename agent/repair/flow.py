@@ -20,7 +20,7 @@ from agent.repair.suggestions import Case, Suggest, acceptable
 from agent.repair.unit import Knowledge
 from agent.sandbox.job import Engine, Environment
 
-BASELINE_LIMIT = Limit(1_000_000, 2.5)  # of one test on the code as it is
+BASELINE_LIMIT = Limit(1_500_000, 4.0)  # of one test on the code as it is
 TRACED_LIMIT = Limit(3_000_000, 10.0)  # the same while it is traced
 LOOPING = 3  # tests that never end which are traced, for a shorter time
 LOOPING_LIMIT = Limit(5_000, 1.0)
@@ -313,7 +313,7 @@ class _Repairing:
         return Prover(
             self._engine, self._sources, list(self._red), environment=self._environment,
             limit=LEAST_PROVING.at_least(longest.times(5)), wall=self._wall,
-            cancelled=self._cancelled,
+            cancelled=self._cancelled, named=self._asked is not None,
         )  # fmt: skip
 
     def _search(self, session: Session, known: Knowledge, base: _Base, reserve: float) -> Search:
