@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
-from django.db.models import FloatField, QuerySet
+from django.db.models import F, FloatField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from agent.models import Passage, Repository
@@ -125,7 +125,8 @@ def _by_words(rows: QuerySet[Passage], question: str) -> list[UUID]:
     if not words:
         return []
     query = SearchQuery(" or ".join(words), search_type="websearch", config="english")
-    ranked = rows.filter(words=query).annotate(rank=SearchRank("words", query, normalization=2))
+    # By F, or the words would be read again out of their own text.
+    ranked = rows.filter(words=query).annotate(rank=SearchRank(F("words"), query, normalization=2))
     return list(ranked.order_by("-rank", "path", "line").values_list("pk", flat=True)[:CANDIDATES])
 
 

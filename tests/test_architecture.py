@@ -145,3 +145,11 @@ def test_modules_open_with_one_sentence(package):
         said = ast.get_docstring(tree)
         assert said, path
         assert said.split("\n\n")[0].rstrip().endswith((".", "?")), path
+
+
+def test_every_decision_record_is_listed_in_the_docs():
+    listed = (ROOT / "docs" / "decisions.md").read_text()
+    records = [path.name for path in sorted((ROOT / "adr").glob("[0-9]*.md"))][1:]
+
+    assert records
+    assert [name for name in records if f"`adr/{name}`" not in listed] == []
