@@ -4,17 +4,9 @@
 proof of the first, the lines doubted, and an explanation in plain words.
 """
 
-from agent.repair.flow import (
-    Ended,
-    Explanation,
-    Patch,
-    Progress,
-    Repair,
-    Suspect,
-    is_test_file,
-    repair,
-)
+from agent.repair.flow import is_test_file, repair
 from agent.repair.proof import Order, Proof, ProofFailed, Run, clean_runs
+from agent.repair.results import Ended, Explanation, Patch, Progress, Repair, Suspect
 
 __all__ = [
     "Ended",

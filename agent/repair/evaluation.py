@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.repair.flow import Ended, repair
+from agent.repair.flow import repair
 from agent.repair.proof import Order, ProofFailed, clean_runs
+from agent.repair.results import Ended
 from agent.repair.session import Limit
 from agent.sandbox.job import Engine
 
