@@ -120,6 +120,21 @@ def test_what_carries_copies_of_the_log_goes_outside_and_signs_nothing(compose):
     assert "/copies" in (DEPLOY / "Dockerfile").read_text()
 
 
+def test_only_the_second_file_lets_the_agent_out_to_language_models(compose):
+    more = yaml.safe_load((DEPLOY / "compose.models.yaml").read_text())
+
+    assert "outside" not in compose["services"]["agent"]["networks"]
+    assert list(more["services"]) == ["agent"]
+    agent = more["services"]["agent"]
+    assert set(agent) == {"environment", "secrets", "networks"}
+    assert set(agent["networks"]) == {"inside", "outside"}
+    given, needed = set(agent["secrets"]), set(compose["services"]["agent"]["secrets"])
+    assert given - needed == {"secrets_keys"}
+    assert given >= needed
+    assert given <= set(compose["secrets"])
+    assert agent["environment"] == {"SECRETS_KEYS_FILE": "/run/secrets/secrets_keys"}
+
+
 def test_the_health_of_copies_is_the_beat_that_the_command_leaves(compose, tmp_path):
     """The check of the compose file, with a file of ours in place of the container's."""
     service = compose["services"]["log-copies"]
