@@ -27,7 +27,7 @@ LIBRARY = (
 MAY_USE_LIBRARY = {
     "agent.forge": "writes are counted below; reads change nothing",
     "agent.sandbox": "runs are counted below",
-    "agent.repair.worker": "is shipped into the sandbox as a text and runs there",
+    "agent.repair.inside": "is shipped into the sandbox as sources and runs there",
     "agent.tools.recorder": "is shipped into the sandbox as a text and runs there",
     "agent.recommender.refresh": "reading the sources is counted below",
     "agent.recommender.linters": "the linter gets texts in a folder of its own and judges",

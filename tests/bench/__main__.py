@@ -62,13 +62,16 @@ def main() -> None:
     embedded.destroy(HOME)
     if options.only:
         return
-    command = [sys.executable, "-m", "tests.bench.authz", "--tuples", str(options.tuples)]
-    subprocess.run(command, cwd=ROOT, check=True)
-    bench = ROOT / "tests" / "bench" / "verifier_bench.py"
-    subprocess.run([sys.executable, str(bench), "--entries", str(options.entries)], check=True)
-    packs = ROOT / "tests" / "bench" / "packs.py"
-    subprocess.run([sys.executable, str(packs)], cwd=ROOT, check=True)
-    subprocess.run([sys.executable, "-m", "tests.bench.sandbox"], cwd=ROOT, check=True)
+    for name, *arguments in (
+        ("authz", "--tuples", str(options.tuples)),
+        ("decisions", "--rate", "100", "500"),
+        ("verifier_bench", "--entries", str(options.entries)),
+        ("packs",),
+        ("recommender_bench",),
+        ("sandbox",),
+    ):
+        command = [sys.executable, "-m", f"tests.bench.{name}", *arguments]
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 def _machine() -> str:

@@ -79,7 +79,10 @@ class _Generator:
 
     def _send(self) -> None:
         while self.due and self.idle:
-            self.idle.pop().ask(self.request, self.due.popleft())
+            connection = self.idle.pop()
+            # The server ends connections that were idle for a while, as clients have to expect.
+            if not connection.transport.is_closing():
+                connection.ask(self.request, self.due.popleft())
 
     def _told(self, connection: "_Connection", answer: bytes, moment: float, at: float) -> None:
         """A whole answer is there (or the connection ended: then it is empty)."""
