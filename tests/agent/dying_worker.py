@@ -19,14 +19,14 @@ from agent import runner  # noqa: E402  # needs the settings
 from tenants.scope import scope_of_host, tenant_scope  # noqa: E402
 
 
-def die(*_: Any) -> NoReturn:
+def die(*_: Any, **__: Any) -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
 
 
 def after(work: Callable[..., Any]) -> Callable[..., None]:
-    def doomed(*arguments: Any) -> None:
-        work(*arguments)
+    def doomed(*arguments: Any, **named: Any) -> None:
+        work(*arguments, **named)
         die()
 
     return doomed
