@@ -320,7 +320,6 @@ def _defines(node: ast.ClassDef, name: str) -> bool:
 
 
 def _defaults_of(node: ast.AST) -> list[ast.expr]:
-    if isinstance(node, ast.ClassDef):
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return []
-    arguments: ast.arguments = node.args  # type: ignore[attr-defined]
-    return [*arguments.defaults, *(one for one in arguments.kw_defaults if one)]
+    return [*node.args.defaults, *(one for one in node.args.kw_defaults if one)]

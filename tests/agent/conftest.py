@@ -2,6 +2,8 @@
 
 import pytest
 
+from agent.packages import Shelf
+from deploy import demo_packages
 from tests.agent.bug_cases import PATIENT, WRITTEN, cases, files_of, report_of
 
 
@@ -36,3 +38,16 @@ def file_bug(in_acme, toolshed):
         )
 
     return filed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The wheels of the demonstration's package, each version."""
+    made = tmp_path_factory.mktemp("packages")
+    demo_packages.write(made)
+    return made
+
+
+@pytest.fixture
+def shelf(folder):
+    return Shelf.of({}, folder)

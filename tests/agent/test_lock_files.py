@@ -7,9 +7,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from agent import locks
-from agent.packages import CannotResolve, Shelf, bumped, declared, resolved
+from agent.packages import CannotResolve, bumped, declared, resolved
 from agent.tools import supplying
-from deploy import demo_packages
 
 FILES = "https://packages.example.com/files"
 # Its form is that of uv 0.13: `uv lock --check` and `uv sync --locked` took what is made here.
@@ -72,18 +71,6 @@ lock-version = "2.1"
 python-versions = ">=3.12"
 content-hash = "CONTENT-HASH"
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("packages")
-    demo_packages.write(made)
-    return made
-
-
-@pytest.fixture
-def shelf(folder):
-    return Shelf.of({}, folder)
 
 
 @pytest.fixture

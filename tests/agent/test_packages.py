@@ -9,18 +9,6 @@ from agent.packages import CannotResolve, Shelf, bumped, declared, resolved
 from deploy import demo_packages
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("packages")
-    demo_packages.write(made)
-    return made
-
-
-@pytest.fixture
-def shelf(folder):
-    return Shelf.of({}, folder)
-
-
 def _wheel(shelf, version):
     return next(w for w in shelf.versions("coinage") if w.version == Version(version))
 

@@ -4,6 +4,7 @@ import ast
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .clock import ROOT, meter, own_functions
@@ -127,12 +128,12 @@ class Exchange:
         for function in old:
             if len(function.__code__.co_freevars) != len(new.co_freevars):
                 raise Swapped
-            undo.append(partial_set(function, "__code__", function.__code__))
+            undo.append(partial(setattr, function, "__code__", function.__code__))
             function.__code__ = new
             if signature_touched(unit, statement, edits):
                 fresh = defaults_of(function, lead, text, classes, statement, unit)
-                undo.append(partial_set(function, "__defaults__", function.__defaults__))
-                undo.append(partial_set(function, "__kwdefaults__", function.__kwdefaults__))
+                undo.append(partial(setattr, function, "__defaults__", function.__defaults__))
+                undo.append(partial(setattr, function, "__kwdefaults__", function.__kwdefaults__))
                 function.__defaults__, function.__kwdefaults__ = fresh
         return undo
 
@@ -155,14 +156,10 @@ class Exchange:
                 space = getattr(other, "__dict__", {})
                 if name in before and space.get(name, undo) is before[name]:
                     space[name] = new
-                    undo.append(lambda s=space, n=name, v=before[name]: s.__setitem__(n, v))  # type: ignore[misc]
+                    undo.append(partial(space.__setitem__, name, before[name]))
             if name in before:
-                undo.append(lambda s=module.__dict__, n=name, v=before[name]: s.__setitem__(n, v))  # type: ignore[misc]
+                undo.append(partial(module.__dict__.__setitem__, name, before[name]))
         return undo
-
-
-def partial_set(thing: Any, name: str, value: Any) -> Callable[[], None]:
-    return lambda: setattr(thing, name, value)
 
 
 def spliced(source: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
