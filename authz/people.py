@@ -1,5 +1,6 @@
 """How people join, change roles, leave; how a tenant is opened with its first people."""
 
+import re
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -19,6 +20,11 @@ from tenants.actor import Actor
 from tenants.cells.models import Cell, Domain, Tenant
 from tenants.models import Membership, Project, User
 from tenants.scope import Scope, current_tenant_id, tenant_scope
+
+# What the account is called that the agent uses in a project.
+AGENT = "Countersign agent"
+SLUG = re.compile(r"[a-z][a-z0-9-]{0,59}")
+NAME_LIMIT = 200  # characters of a project's name
 
 
 class AsTenant:
@@ -56,12 +62,34 @@ def open_tenant(slug: str, name: str, host: str, *, cell: str, by: Actor) -> Sco
 
 
 def create_project(slug: str, name: str, *, tenant: AsTenant, by: Actor) -> Project:
-    """Add a project to the tenant."""
+    """Add a project to the tenant, with the account that the agent uses in it.
+
+    Raises Denied, BadRequest for a slug or name that is none, Conflict for a slug that is taken.
+    """
+    project = Project(slug=slug, name=name.strip())
     with change(by, Permission.PROJECT_CREATE, on=tenant) as facts:
-        project: Project = Project.objects.create(slug=slug, name=name)
+        _check_project(project)
+        project.save(force_insert=True)
+        agent = User.objects.create(email=f"agent@{slug}.invalid", name=AGENT, kind=User.Kind.AGENT)
+        agent.set_unusable_password()
+        agent.save(update_fields=["password"])
+        Membership.objects.create(user=agent, source="system")
+        Grant.objects.create(user=agent, role=Role.AGENT, project=project, source="system")
         facts.about = project
-        facts["slug"] = slug
+        facts.update(slug=slug, name=project.name, agent=agent.pk, roles=[Role.AGENT])
     return project
+
+
+def _check_project(project: Project) -> None:
+    errors = {}
+    if not SLUG.fullmatch(project.slug):
+        errors["slug"] = "expected small letters, digits and hyphens, a letter first, at most 60"
+    if not 0 < len(project.name) <= NAME_LIMIT or not project.name.isprintable():
+        errors["name"] = f"expected one line of 1 to {NAME_LIMIT} characters"
+    if errors:
+        raise BadRequest(errors)
+    if Project.objects.filter(slug=project.slug).exists():
+        raise Conflict(f"There is a project with the short name {project.slug} already")
 
 
 def classify_project(project: Project, classification: str, *, by: Actor) -> None:
@@ -113,21 +141,6 @@ def admit(
         facts.about = user
         facts.update(email=user.email, name=user.name, roles=roles, source=source)
     return user
-
-
-def add_agent(name: str, project: Project, *, tenant: AsTenant, by: Actor) -> User:
-    """Create the account that the agent uses in one project."""
-    with change(by, Permission.PROJECT_CREATE, on=tenant) as facts:
-        agent = User.objects.create(
-            email=f"agent@{project.slug}.invalid", name=name, kind=User.Kind.AGENT
-        )
-        agent.set_unusable_password()
-        agent.save(update_fields=["password"])
-        Membership.objects.create(user=agent, source="system")
-        Grant.objects.create(user=agent, role=Role.AGENT, project=project, source="system")
-        facts.about = agent
-        facts.update(name=name, roles=[Role.AGENT], project=project.slug)
-    return agent
 
 
 def change_roles(user: User, roles: Iterable[Role], *, project: Project | None, by: Actor) -> None:

@@ -99,7 +99,13 @@ urlpatterns = [
         name="team-take-out",
     ),
     path("people/projects/", projects.listing, name="projects"),
+    path("people/projects/new/", projects.new, name="project-new"),
     path("people/projects/<uuid:project_id>/", projects.detail, name="project"),
+    path(
+        "people/projects/<uuid:project_id>/repositories/new/",
+        projects.add_repository,
+        name="repository-new",
+    ),
     path(
         "people/projects/<uuid:project_id>/classification/",
         projects.classify,

@@ -128,7 +128,6 @@ def open_company() -> Callable[[str], Company]:
         with tenant_scope(scope):
             tenant = people.AsTenant(scope.tenant_id)
             project = people.create_project("platform", "Platform", tenant=tenant, by=by)
-            people.add_agent("Agent", project, tenant=tenant, by=by)
             company = Company(slug, scope, project)
             for person, role in {
                 "tomas": Role.TENANT_ADMIN,

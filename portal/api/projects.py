@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
-from ninja import Query, Router, Schema
-from pydantic import ConfigDict
+from ninja import Query, Router, Schema, Status
+from pydantic import ConfigDict, Field
 
 from authz import people
 from portal.api.fields import one_of
@@ -14,6 +14,7 @@ from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.directory import projects_seen_by
 from portal.http import PortalRequest
 from tenants.models import Project
+from tenants.scope import current_tenant_id
 
 router = Router(tags=["Projects"])
 
@@ -30,6 +31,15 @@ class ProjectOut(Schema):
     created_at: datetime
 
 
+class ProjectIn(Schema):
+    """A project to be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    slug: str = Field(description="Small letters, digits and hyphens; it stands in records.")
+    name: str
+
+
 class ProjectChange(Schema):
     """What may be changed of a project."""
 
@@ -42,6 +52,14 @@ class ProjectChange(Schema):
 def list_projects(request: PortalRequest, paging: Query[Paging]) -> dict[str, object]:
     """Projects whose people the caller may see, by name."""
     return paging.of(projects_seen_by(request.actor))
+
+
+@router.post("", response={201: ProjectOut, **CHANGE})
+def create_project(request: PortalRequest, wanted: ProjectIn) -> Status[Project]:
+    """Create a project, with an account for the agent. Takes a person who is signed in."""
+    tenant = people.AsTenant(current_tenant_id())
+    project = people.create_project(wanted.slug, wanted.name, tenant=tenant, by=request.actor)
+    return Status(201, project)
 
 
 @router.get("/{project_id}", response={200: ProjectOut, **READ_ONE})

@@ -1,4 +1,4 @@
-"""Projects with their members: who holds which role there, given by whom."""
+"""Projects: their members with roles, given by whom; new projects and repositories."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,12 +11,14 @@ from django.db.models import Count, Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from agent import archives, repositories
+from agent.forge import policy
 from agent.models import Repository
 from authz import access, people, teams
-from authz.decisions import may, visible
-from authz.errors import BadRequest
+from authz.decisions import may, require, visible
+from authz.errors import BadRequest, Conflict
 from authz.groups import TELLERS
 from authz.models import Grant, GroupRole
 from authz.permissions import Permission
@@ -27,6 +29,7 @@ from portal.http import PortalRequest
 from portal.pages.lists import ROWS
 from portal.templatetags.accounts import given_by
 from tenants.models import Membership, Project, User
+from tenants.scope import current_tenant_id
 
 # Columns: where a role is held, which. The last is for those with whom the project is shared.
 HERE, WIDE, SHARED = "project", "tenant", "shared"
@@ -85,7 +88,66 @@ def listing(request: PortalRequest) -> HttpResponse:
         ),
     )
     page = Paginator(projects, ROWS).get_page(request.GET.get("page"))
-    return render(request, "access/projects.html", {"page": page})
+    may_create = may(request.actor, Permission.PROJECT_CREATE, _tenant())
+    return render(request, "access/projects.html", {"page": page, "may_create": may_create})
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: PortalRequest) -> HttpResponse:
+    """A form for one more project."""
+    require(request.actor, Permission.PROJECT_CREATE, _tenant())
+    typed = {name: request.POST.get(name, "").strip() for name in ("name", "slug")}
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            project = people.create_project(
+                typed["slug"], typed["name"], tenant=_tenant(), by=request.actor
+            )
+        except BadRequest as refusal:
+            errors = refusal.errors
+        except Conflict as conflict:
+            errors = {"slug": str(conflict)}
+        else:
+            messages.success(request, "The project is there. Now give it a repository and people.")
+            return redirect("project", project.pk)
+    context = {"typed": typed, "errors": errors}
+    return render(request, "access/project_new.html", context, status=422 if errors else 200)
+
+
+@require_http_methods(["GET", "POST"])
+def add_repository(request: PortalRequest, project_id: UUID) -> HttpResponse:
+    """A form for one more repository of a project: empty, or with the files of an archive."""
+    project = _found(request, project_id)
+    require(request.actor, Permission.REPOSITORY_REGISTER, project)
+    typed = {"name": request.POST.get("name", "").strip()}
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        file = request.FILES.get("file")
+        try:
+            archives.check_size(file.size if file else 0)
+            repository = repositories.register(
+                typed["name"],
+                project=project,
+                files=archives.files_of(file.read()) if file else {},
+                written=timezone.now(),
+                by=request.actor,
+            )
+        except BadRequest as refusal:
+            errors = refusal.errors
+        except Conflict as conflict:
+            errors = {"name": str(conflict)}
+        else:
+            messages.success(request, f"{repository.name} is there; its files are being read.")
+            return redirect("project", project_id)
+    context = {
+        "project": project,
+        "typed": typed,
+        "errors": errors,
+        "largest": archives.LARGEST,
+        "most_files": policy.COUNT_LIMIT,
+        "most_bytes": policy.TOTAL_LIMIT,
+    }
+    return render(request, "access/repository_new.html", context, status=422 if errors else 200)
 
 
 @require_GET
@@ -104,6 +166,10 @@ def classify(request: PortalRequest, project_id: UUID) -> HttpResponse:
         return _page(request, project, refusal.errors, 422)
     messages.success(request, "Changed. Policies look at it from the next decision on.")
     return redirect("project", project_id)
+
+
+def _tenant() -> people.AsTenant:
+    return people.AsTenant(current_tenant_id())
 
 
 def _found(request: PortalRequest, project_id: UUID) -> Project:
@@ -128,7 +194,7 @@ def _page(
     _name_groups(list(page))
     for row in page:
         row.cells = [row.held.get(column, []) for column in columns]
-    repositories = Repository.objects.filter(project=project).order_by("name")
+    held_here = Repository.objects.filter(project=project).order_by("name")
     context = {
         "project": project,
         "page": page,
@@ -140,7 +206,8 @@ def _page(
             (f"{where}:{role}", " ".join(_title((where, role)))) for where, role in columns
         ],
         "ways": WAYS.items(),
-        "repositories": visible(request.actor, Permission.REPOSITORY_VIEW, repositories),
+        "repositories": visible(request.actor, Permission.REPOSITORY_VIEW, held_here),
+        "may_register": may(request.actor, Permission.REPOSITORY_REGISTER, project),
         "shares": teams.shares_of(project),
         "may_share": may(request.actor, Permission.SHARE_CHANGE, project),
         "may_change": may(request.actor, Permission.PROJECT_ROLE_CHANGE, project),

@@ -247,7 +247,11 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         Recipe({}, at={"team_id": "own:{team}"}, works=None, why_not="a row of another team"),
     ),
     "GET people/projects/": LOOK,
+    "GET people/projects/new/": LOOK_HARD,
+    "POST people/projects/new/": Recipe({"slug": "annex", "name": "Annex"}),
     "GET people/projects/<uuid:project_id>/": LOOK_HARD,
+    "GET people/projects/<uuid:project_id>/repositories/new/": LOOK_HARD,
+    "POST people/projects/<uuid:project_id>/repositories/new/": Recipe({"name": "annex"}),
     "POST people/projects/<uuid:project_id>/classification/": Recipe(
         {"classification": "confidential"}
     ),
@@ -591,6 +595,7 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         works=None, why_not="its pull request stands on no forge", bo=True
     ),
     "GET api/v1/projects": LOOK,
+    "POST api/v1/projects": Recipe({"slug": "annexe", "name": "Annexe"}),
     "GET api/v1/projects/<project_id>": LOOK_HARD,
     "PATCH api/v1/projects/<project_id>": Recipe({"classification": "confidential"}),
     "GET api/v1/repair-rules/<project_id>": LOOK_HARD,
@@ -608,6 +613,9 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         at={"recommendation_id": "{failed}"}, bo=True
     ),
     "GET api/v1/repositories": LOOK,
+    "POST api/v1/repositories": Recipe(
+        works=None, why_not="it takes a form, which tests/portal try", answers=NO_FILE
+    ),
     "GET api/v1/sessions": LOOK,
     "DELETE api/v1/sessions": LOOK,
     "DELETE api/v1/sessions/<session_id>": LOOK,

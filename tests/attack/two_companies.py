@@ -253,7 +253,7 @@ def _fill(made: Stocked, entries: int) -> None:
         "export": str(export.pk),
         "person": str(bo.pk),
         "email": bo.email,
-        "agent": str(User.objects.get(kind=User.Kind.AGENT).pk),
+        "agent": str(User.objects.get(kind=User.Kind.AGENT, grants__project=project).pk),
         "service": str(service.pk),
         "project": str(second.pk),
         "project_slug": second.slug,

@@ -63,7 +63,6 @@ def main() -> None:
         name = f"bench-{uuid4().hex[:8]}"
         tenant = people.AsTenant(scope.tenant_id)
         project = people.create_project(name, name, tenant=tenant, by=BY)
-        people.add_agent(name, project, tenant=tenant, by=BY)
         agent = User.objects.get(kind=User.Kind.AGENT, grants__project=project).actor("job")
         repository = repositories.register(
             name, project=project, files=files, written=datetime.now(UTC), by=BY

@@ -51,7 +51,7 @@ def test_who_may_do_what_is_the_same_as_on_the_page(acme, globex, sign_in):
         for one in json.loads(sign_in(acme, "bo").get(address).content)
     }
 
-    assert said["task.view"] == ["Ada", "Agent", "Bo", "Iris", "Lin", "Tomas"]
+    assert said["task.view"] == ["Ada", "Bo", "Countersign agent", "Iris", "Lin", "Tomas"]
     assert said["share.change"] == ["Ada", "Lin", "Tomas"]
     assert sign_in(globex, "eve").get(address).status_code == 404
     assert sign_in(acme, "bo").put(f"{AT}/shares/task/{task.pk}", {}, **JSON).status_code == 422

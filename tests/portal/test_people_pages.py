@@ -49,7 +49,7 @@ def test_members_are_shown_with_roles_and_agents_apart(acme, sign_in):
     members, agents = page.split('id="agents"')
     assert f"tomas@{acme.slug}.example" in members
     assert "Project admin" in members
-    assert "Agent" in agents.split("</table>")[0]
+    assert "Countersign agent" in agents.split("</table>")[0]
     assert "Change roles of Bo" in members
 
 

@@ -51,7 +51,6 @@ def test_a_tenant_is_opened_with_its_admin_a_project_and_a_record_of_it():
     assert [entry["action"] for entry in staged] == [
         "tenant.open",
         "project.create",
-        "project.create",
         "member.admit",
         "member.invite",
         "repository.register",  # what is about to be made on the code host

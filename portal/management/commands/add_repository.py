@@ -1,4 +1,4 @@
-"""Adds an empty repository on the local forge to a tenant's project."""
+"""Adds a repository with a README on the local forge to a tenant's project."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -7,9 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from agent import repositories
-from agent.forge import ForgeRefused
-from agent.models import Repository
 from tenants.actor import system_actor
+from tenants.errors import Refused
 from tenants.models import Project
 from tenants.scope import scope_of_host, tenant_scope
 
@@ -33,16 +32,14 @@ class Command(BaseCommand):
             if project is None:
                 known = ", ".join(Project.objects.values_list("slug", flat=True))
                 raise CommandError(f"no project {options['project']!r}; there is: {known}")
-            if Repository.objects.filter(name=options["name"]).exists():
-                raise CommandError(f"{options['name']} is there already")
             try:
                 repositories.register(
                     options["name"],
                     project=project,
-                    files={"README.md": f"# {options['name']}\n".encode()},
+                    files={},
                     written=timezone.now(),
                     by=system_actor("operator", "cli"),
                 )
-            except ForgeRefused as refusal:
+            except Refused as refusal:
                 raise CommandError(str(refusal)) from refusal
         self.stdout.write(f"{options['name']} is in project {project.name}")

@@ -46,7 +46,6 @@ class Command(BaseCommand):
                 project = people.create_project(
                     wanted["slug"], wanted["name"], tenant=tenant, by=by
                 )
-                people.add_agent("Countersign agent", project, tenant=tenant, by=by)
                 for repository in wanted["repositories"]:
                     repositories.register(
                         repository["name"],

@@ -41,10 +41,9 @@ class Command(OperatorCommand):
         )
         with tenant_scope(scope):
             tenant = people.AsTenant(current_tenant_id())
-            project = people.create_project(
+            people.create_project(
                 options["project"], options["project"].capitalize(), tenant=tenant, by=by
             )
-            people.add_agent("Countersign agent", project, tenant=tenant, by=by)
             admin = people.admit(
                 options["admin_email"],
                 options["admin_name"],
