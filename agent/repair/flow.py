@@ -168,7 +168,7 @@ class _Repairing:
                     why_not = "the failing tests run no line of the sources"
                     return self._ended(Ended.NOT_FOUND, why_not)
                 reserve = min(0.35 * self._seconds, 5 * start + 2)
-                search = self._search(session, known, base, reserve)
+                search = self._search(session, known, base, reserve, prover)
                 found = search.run()
                 order, inputs = self._ranked(session, found)
                 beside: list[Candidate] = []
@@ -190,8 +190,6 @@ class _Repairing:
                 replace(one, probability=min(one.probability, most))
                 for one in ranked(beside, {}, [0] * len(beside), first_cluster=len(order))
             ]
-            for _, taken in found.passing:
-                prover.allow(taken.times(2))
             return self._proven(prover, order, inputs, found, suspects)
 
     def _looked_at(self, session: Session, tests: list[str]) -> _Base:
@@ -218,7 +216,14 @@ class _Repairing:
             cancelled=self._cancelled, named=self._asked is not None,
         )  # fmt: skip
 
-    def _search(self, session: Session, known: Knowledge, base: _Base, reserve: float) -> Search:
+    def _search(
+        self, session: Session, known: Knowledge, base: _Base, reserve: float, prover: Prover
+    ) -> Search:
+        def allow(taken: Limit) -> None:
+            prover.allow(taken)
+            if self._proof_wanted:
+                prover.ahead()
+
         quick = sorted(
             (t for t in base.passing if base.taken[t].within(QUICK)),
             key=lambda t: base.taken[t].steps,
@@ -241,6 +246,7 @@ class _Repairing:
             on_progress=lambda tried, found: self._say(
                 "search", f"{tried:,} changes tried, {found} pass every test", tried, found
             ),
+            on_found=allow,
         )
 
     def _ask(

@@ -25,7 +25,8 @@ class Run:
     """One clean run of tests in a sandbox of its own.
 
     outcomes: by node id, (outcome, first line of the reason). result: SHA-256 of the outcomes.
-    log: SHA-256 of what was printed, without times and addresses.
+    log: SHA-256 of what was printed, without times and addresses. cut: whether a test was ended
+    because it took longer than it may.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Run:
     log: str
     tier: str
     environment: str
+    cut: bool
 
     def passed(self, test: str) -> bool:
         return self.outcomes.get(test, ("missing", ""))[0] in PASSING
@@ -181,6 +183,7 @@ def _run(
         log=_sha(steady_log(str(told["log"]).encode("utf-8", "replace"))),
         tier=outcome.tier,
         environment=outcome.environment_digest,
+        cut=bool(told["late"]),
     )
 
 
@@ -222,6 +225,7 @@ class Prover:
         self._left = False
         self._threads = ThreadPoolExecutor(1, "clean runs")
         self._before: Future[list[Run]] | None = None
+        self._had = self._ran = limit  # that runs on the base were asked for with, made with
 
     def __enter__(self) -> Self:
         return self
@@ -230,24 +234,39 @@ class Prover:
         self._left = True
         self._threads.shutdown()
 
+    def allow(self, taken: Limit) -> None:
+        """Give each test twice what a repair took, unless it has clearly more than that."""
+        if not taken.times(1.3).within(self._limit):
+            self._limit = self._limit.at_least(taken.times(2))
+
     def ahead(self) -> None:
-        """Begin with the runs on the base while a patch is looked for, where a core is free."""
+        """Begin with the runs on the base while a patch is looked for, where a core is free.
+
+        Once more is allowed than before, those in which a test was cut off are made again.
+        """
         if len(os.sched_getaffinity(0)) > 1:
             self._begin()
 
-    def allow(self, limit: Limit) -> None:
-        """Give each test at least that much; runs that had less are made again."""
-        if self._limit.at_least(limit) != self._limit:
-            self._limit = self._limit.at_least(limit)
-            self._before = None
-
     def _begin(self) -> Future[list[Run]]:
-        if self._before is None:
-            orders = [Order(f"red {n + 1}", self._red) for n in range(RED_RUNS)]
-            self._before = self._threads.submit(
-                self._runs, self._base, [*orders, Order("all before")], self._limit
-            )
+        if self._before is None or self._had != self._limit:
+            self._had = self._limit
+            self._before = self._threads.submit(self._on_base, self._before)
         return self._before
+
+    def _on_base(self, earlier: Future[list[Run]] | None) -> list[Run]:
+        """Runs on the base; of earlier ones those are kept that more time would not change."""
+        # There is one thread: earlier ones have ended, perhaps already with what is allowed now.
+        known = earlier.result() if earlier is not None else []
+        if known and self._limit == self._ran:
+            return known
+        self._ran = limit = self._limit
+        kept = {run.name: run for run in known if not run.cut}
+        orders = [Order(f"red {n + 1}", self._red) for n in range(RED_RUNS)]
+        orders.append(Order("all before"))
+        lacking = [order for order in orders if order.name not in kept]
+        if lacking:
+            kept |= {run.name: run for run in self._runs(self._base, lacking, limit)}
+        return [kept[order.name] for order in orders]
 
     def _runs(self, tree: Mapping[str, bytes], orders: Sequence[Order], limit: Limit) -> list[Run]:
         return clean_runs(

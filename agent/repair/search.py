@@ -27,6 +27,7 @@ AFTERWARDS = (
     1_500  # candidates that are tried after the first that passes, and as many as before it
 )
 CHANGED_LINES = 300  # more is not a repair but a rewrite
+PROVING = 4  # times what the tests take that clean runs of a repair take on two cores
 ENOUGH = 60  # patches that pass everything
 MARGIN = 1.7  # how much dearer than the best patch others may be to be looked at
 PARTIAL = 40  # candidates that got further than the base, kept to be combined
@@ -100,13 +101,14 @@ class Search:
         candidate_limit: Limit,
         until: float,
         on_progress: Callable[[int, int], None],
+        on_found: Callable[[Limit], None],
     ) -> None:
         """quick: tests that pass and take little, tried after the red ones. taken: steps of red
         and quick tests that end, on the code as it is.
 
         test_limit, candidate_limit: for one test, and for the red and quick tests of one candidate.
-        until: monotonic. What is found does not depend on how busy the machine is, unless the
-        time is up.
+        until: monotonic. on_found: told what each change took that passes. What is found does not
+        depend on how busy the machine is, unless the time is up.
         """
         self._session = session
         self._sources = sources
@@ -119,6 +121,7 @@ class Search:
         self._candidate_limit = candidate_limit
         self._until = until
         self._on_progress = on_progress
+        self._on_found = on_found
         self._found = Found()
         self._partial: list[tuple[tuple[int, int], Candidate]] = []
         self._late: list[tuple[int, int, float, int, Candidate]] = []
@@ -145,28 +148,27 @@ class Search:
                 waiting.append(batch)
             if not waiting:
                 break
-            batch = waiting.pop(0)
-            passed = [
-                (candidate, attempt)
-                for attempt in self._session.attempts()
-                for candidate, tier in [batch[attempt.id]]
-                if self._passed(candidate, tier, attempt)
-            ]
+            passed = self._heard(waiting.pop(0))
             if waiting and passed:
                 # The next batch's answers come before those about what passed.
-                later = waiting.pop(0)
-                passed += [
-                    (candidate, attempt)
-                    for attempt in self._session.attempts()
-                    for candidate, tier in [later[attempt.id]]
-                    if self._passed(candidate, tier, attempt)
-                ]
-            for candidate, attempt in passed:
-                self._confirm(candidate, attempt, began)
+                passed += self._heard(waiting.pop(0))
+            for candidate, attempt, alone in passed:
+                self._confirm(candidate, attempt, began, alone=alone)
             self._found.seconds = monotonic() - began
             self._on_progress(self._found.tried, len(self._found.passing))
         self._found.exhausted = ended
         return self._found
+
+    def _heard(
+        self, batch: Sequence[tuple[Candidate, int]]
+    ) -> list[tuple[Candidate, Attempt, bool]]:
+        """What passed of the oldest batch, and whether it was alone in it."""
+        return [
+            (candidate, attempt, len(batch) == 1)
+            for attempt in self._session.attempts()
+            for candidate, tier in [batch[attempt.id]]
+            if self._passed(candidate, tier, attempt)
+        ]
 
     def also(self, made: Sequence[Candidate]) -> list[Candidate]:
         """Try these too, with seconds for each; what passes is added to what was found.
@@ -187,7 +189,7 @@ class Search:
                 unswapped.append(fresh[attempt.id])
         self._stop_cost = float("inf")
         for candidate, attempt in passed:
-            self._confirm(candidate, attempt, began)
+            self._confirm(candidate, attempt, began, alone=len(fresh) == 1)
         self._found.seconds += monotonic() - began
         return unswapped
 
@@ -298,7 +300,9 @@ class Search:
                 del self._partial[PARTIAL:]
         return attempt.status == "passed"
 
-    def _confirm(self, candidate: Candidate, attempt: Attempt, began: float) -> None:
+    def _confirm(
+        self, candidate: Candidate, attempt: Attempt, began: float, *, alone: bool
+    ) -> None:
         changed = apply(self._sources, candidate.edits)
         if changed_lines(unified(self._sources, changed)) > CHANGED_LINES:
             return
@@ -306,13 +310,16 @@ class Search:
             return
         taken = Limit(attempt.steps, attempt.ms / 1000)
         limit = self._test_limit.at_least(taken.times(2))
-        outcomes = self._session.confirm(candidate, self._all, limit)
+        passed = self._tests if alone else []
+        outcomes = self._session.confirm(candidate, self._all, limit, passed)
         if any(not outcomes.get(test, {}).get("ok") for test in self._all):
             return
         if self._found.first_after is None:
             self._found.first_after = monotonic() - began
             self._found.tried_at_first = self._found.tried
+            self._until -= PROVING * taken.seconds
         self._found.passing.append((candidate, taken))
+        self._on_found(taken)
         self._stop_cost = min(self._stop_cost, candidate.cost + MARGIN)
 
 

@@ -176,11 +176,14 @@ class Session:
         return [_attempt(told) for told in self.answers() if "id" in told]
 
     def confirm(
-        self, candidate: Candidate, tests: Sequence[str], limit: Limit
+        self, candidate: Candidate, tests: Sequence[str], limit: Limit, passed: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
-        """Outcomes in a fresh fork, until the first test that fails."""
-        sent = as_sent(candidate, 0)
-        self.ask({"do": "confirm", "candidate": sent, "tests": list(tests), "limit": limit.sent})
+        """Outcomes in a fresh fork, until the first test that fails.
+
+        passed: tests that the candidate passed where it was the only one of its batch.
+        """
+        asked = {"tests": list(tests), "limit": limit.sent, "passed": list(passed)}
+        self.ask({"do": "confirm", "candidate": as_sent(candidate, 0), **asked})
         return {str(told["test"]): told for told in self.answers() if "test" in told}
 
     def behave(

@@ -3,8 +3,10 @@
 import pytest
 
 from agent.repair import Ended, evaluation, repair
+from agent.repair.edits import Edit
+from agent.repair.operators.base import Candidate
 from agent.repair.proof import ProofFailed, Prover
-from agent.repair.session import Limit
+from agent.repair.session import Limit, Session
 from agent.sandbox import engine
 
 CODE = b'''"""Prices of a desk."""
@@ -244,3 +246,50 @@ def test_what_one_candidate_does_to_fixtures_and_parameters_the_next_does_not_se
 
     assert done.ended == Ended.REPAIRED
     assert b"if price <= most" in done.patches[0].files["orders.py"]
+
+
+LONG = {
+    "sums.py": b"""def add(n):
+    total = 1
+    for one in range(n):
+        total += one
+    return total
+""",
+    "tests/test_sums.py": b"""from sums import add
+
+
+def test_add():
+    assert add(5_000) == 12_497_500
+
+
+def test_add_with_a_fixture(tmp_path):
+    assert add(0) == 0
+""",
+}
+
+
+def test_runs_on_the_base_are_made_again_only_where_a_test_was_cut_off():
+    red = "tests/test_sums.py::test_add"
+    found = []
+
+    with Prover(engine(), LONG, [red], environment=None, limit=Limit(500, 10.0), wall=60) as prover:
+        for taken in (0, 10_000, 100_000):
+            prover.allow(Limit(taken, 1.0))
+            found.append(prover.before()[0][0])
+
+    cut, whole, same = found
+    assert "took longer than it may" in cut.outcomes[red][1]
+    assert "assert 12497501 == 12497500" in whole.outcomes[red][1]
+    assert same is whole
+
+
+def test_what_passed_alone_is_not_run_again_unless_pytest_does_more_than_call_it():
+    candidate = Candidate((Edit("sums.py", 0, 0, ""),), "nothing", 1.0, 1, "add")
+
+    with Session(engine(), LONG, environment=None, seconds=60) as session:
+        tests, _ = session.hello()
+        run = session.confirm(candidate, tests, LIMIT, [])
+        seen = session.confirm(candidate, tests, LIMIT, tests)
+
+    assert [got["ok"] for got in run.values()] == [False]
+    assert [got["ok"] for got in seen.values()] == [True, False]
