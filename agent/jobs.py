@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 
 from agent import (
     brief_by_model,
+    catalogue_sources,
     dossier,
     drift_watch,
     log_check,
@@ -148,6 +149,25 @@ def _raise_drift() -> None:
 def raise_drift(proposal_id: str) -> None:
     """Raise the task that asks again what one proposal answered. Safe to deliver twice."""
     drift_watch.raise_task(UUID(proposal_id))
+
+
+@shared_task(base=TenantlessJob)
+def look_for_due_sources() -> None:
+    """Have the sources of catalogues read whose turn it is. None is, unless somebody said so."""
+    for_each_tenant("sources", _refresh_due, find=lambda _: tenants_with_repositories())
+
+
+def _refresh_due() -> None:
+    if current().suspended:
+        return
+    for connector in catalogue_sources.due():
+        catalogue_sources.ask_for_refresh(connector, by=system_actor("schedule", "job"))
+
+
+@shared_task
+def refresh_source(source_id: str) -> None:
+    """Read one source anew. Not tried again: it is asked for again, or its turn comes."""
+    catalogue_sources.run(UUID(source_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

@@ -135,10 +135,13 @@ def remove_fact(technology: str, attribute: str, *, by: Actor) -> None:
 def propose_refresh(connector: str, found: Reading, *, by: Actor) -> CatalogueRefresh:
     """Put what a source says anew to the people who decide about it.
 
-    Raises Denied; Conflict when nothing would change.
+    What the source did not tell again keeps its value and day. An earlier one of the same source
+    that nobody decided about is replaced. Raises Denied; Conflict when nothing would change.
     """
-    document = json.loads(json.dumps(found.document(), default=dt.date.isoformat))
     before = places.catalogue()
+    known = places.own_of_tenant().snapshots.get(connector)
+    known = known or places.catalogue_files().documents.get(f"facts/{connector}.yaml")
+    document = json.loads(json.dumps(found.document(before=known), default=dt.date.isoformat))
     after = _with_snapshot(connector, document)
     difference = compare(before, after)
     if difference.is_empty:
@@ -158,6 +161,8 @@ def propose_refresh(connector: str, found: Reading, *, by: Actor) -> CatalogueRe
         requester_name=by.name,
     )
     with change(by, Permission.CATALOGUE_REFRESH, on=AsTenant(current_tenant_id())) as facts:
+        waiting = CatalogueRefresh.objects.filter(connector=connector, state=State.OPEN)
+        facts["replaced"] = waiting.update(state=State.REPLACED, decided_at=timezone.now())
         refresh.save(force_insert=True)
         facts.about = refresh
         facts.update(step="proposed", canary=found.canary, **_named(refresh))

@@ -34,6 +34,11 @@ def try_provider(provider_id: UUID) -> None:
     _send("try_provider", provider_id)
 
 
+def refresh_source(source_id: UUID) -> None:
+    """Have a source of the catalogue read anew."""
+    _send("refresh_source", source_id)
+
+
 def publish_review(proposal_id: UUID) -> None:
     """Have a person's decision shown on the pull request."""
     _send("publish_review", proposal_id)

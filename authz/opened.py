@@ -52,6 +52,7 @@ BY_RIGHT: dict[str, set[P]] = {
     "agent_codeindex": _WORK | {P.REPOSITORY_VIEW},
     "agent_codepiece": _WORK | {P.REPOSITORY_VIEW},
     "agent_catalogueentry": _CATALOGUE | _WORK | {P.REPOSITORY_VIEW},
+    "agent_cataloguesource": _CATALOGUE,
     "agent_cataloguerefresh": _CATALOGUE | _WORK | {P.REPOSITORY_VIEW},
     "authz_grant": _PEOPLE | _REVIEWS | _SIGN_IN | {P.DIRECTORY_CHANGE},
     "authz_grouprole": _DIRECTORY | {P.MEMBER_VIEW},

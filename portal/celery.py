@@ -26,4 +26,5 @@ app.conf.task_routes = {
     # 0 is the first to be taken, 9 the last; kombu keeps a list for each.
     "agent.jobs.index_code": {"queue": "agent", "priority": 9},
     "agent.jobs.index_repository": {"queue": "agent", "priority": 9},
+    "agent.jobs.refresh_source": {"queue": "agent", "priority": 9},
 }

@@ -80,6 +80,10 @@ PACK_DAYS = environment.number("PACK_DAYS", 30)  # how long a pack can be downlo
 # Wheels and codemods for upgrades, served to sandboxes; need not exist.
 PACKAGES_DIR = Path(environment.text("PACKAGES_DIR", str(DATA_DIR / "packages")))
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
+# Copies of public sources that an operator put there, for a portal without the internet.
+CATALOGUE_SOURCES_DIR = (
+    Path(folder) if (folder := environment.text("CATALOGUE_SOURCES_DIR", "")) else None
+)
 
 # Roles, teams and shares are asked in this process's memory, or in SQL; the first is quicker.
 RELATIONS = environment.choice("RELATIONS", ("memory", "sql"), "memory")
@@ -250,6 +254,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "look for drift": {
         "task": "agent.jobs.look_for_drift",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "look for sources whose turn it is": {
+        "task": "agent.jobs.look_for_due_sources",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },

@@ -191,6 +191,13 @@ urlpatterns = [
     path("catalogue/", catalogue.listing, name="catalogue"),
     path("catalogue/new/", catalogue.new_technology, name="technology-new"),
     path("catalogue/quality/", catalogue.quality, name="catalogue-quality"),
+    path("catalogue/sources/", catalogue.sources, name="catalogue-sources"),
+    path("catalogue/sources/<slug:connector>/", catalogue.source, name="catalogue-source"),
+    path(
+        "catalogue/sources/<slug:connector>/refresh/",
+        catalogue.refresh_source,
+        name="catalogue-source-refresh",
+    ),
     path("catalogue/refreshes/", catalogue.refreshes, name="catalogue-refreshes"),
     path("catalogue/refreshes/<uuid:refresh_id>/", catalogue.refresh, name="catalogue-refresh"),
     path("catalogue/of/<slug:technology_id>/", catalogue.technology, name="technology"),

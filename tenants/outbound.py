@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 PATIENCE = 5.0  # seconds for a connection, and for each piece of the answer
 AT_MOST = 10.0  # seconds for all of it, however the other side spreads it
 LARGEST = 1024**2  # bytes
+LARGEST_DOCUMENT = 64 * 1024**2  # bytes of what is fetched by a job, for nobody who waits
+FOR_A_DOCUMENT = 60.0  # seconds for all of it
 LONGEST_ADDRESS = 2000  # characters
 ADDRESSES = 3  # of one host, tried in turn
 
@@ -126,6 +128,32 @@ def post_json(
     if connection.is_late:
         raise NotFetched(f"{host} does not answer in time")
     return _answer(host, response, raw)
+
+
+def fetch_document(address: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """GET `address`, or POST `body` (JSON) to it: the status (never a redirect) and what came.
+
+    For jobs: large, slow and of any kind. Otherwise as fetch_json(). Raises NotFetched.
+    """
+    parts = _parts(address)
+    host, port, tls = str(parts.hostname), _port(parts), parts.scheme == "https"
+    connection = _Pinned(host, port, _allowed_addresses(host, port, tls=tls), tls=tls)
+    sent = {"Accept": "application/json, */*;q=0.5", "Connection": "close"}
+    sent["User-Agent"] = "countersign-catalogue"
+    if body is not None:
+        sent["Content-Type"] = "application/json"
+    try:
+        with _ending_in_time(connection, FOR_A_DOCUMENT):
+            connection.request("GET" if body is None else "POST", _path(parts), body, sent)
+            with connection.getresponse() as response:
+                raw = response.read(LARGEST_DOCUMENT + 1)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        log.warning("fetching failed", host=host, error=repr(error))
+        raise NotFetched(f"{host} does not answer as it should") from error
+    if connection.is_late:
+        raise NotFetched(f"{host} does not answer in time")
+    _is_whole(host, response, raw, LARGEST_DOCUMENT)
+    return response.status, raw
 
 
 def deliver(host: str, port: int, body: bytes, *, trusted: str = "") -> None:
@@ -310,17 +338,22 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _answer(host: str, response: http.client.HTTPResponse, raw: bytes) -> Answer:
-    if 300 <= response.status < 400:
-        raise NotFetched(f"{host} answers with a redirect; write the address that it leads to")
-    if len(raw) > LARGEST:
-        raise NotFetched(f"{host} answers with more than {LARGEST // 1024**2} MiB")
+    _is_whole(host, response, raw, LARGEST)
     kind = response.headers.get_content_type()
     if not (kind == "application/json" or kind.endswith("+json")):
         raise NotFetched(f"{host} answers with status {response.status}, and not in JSON")
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise NotFetched(f"{host} answers compressed, which was not asked for")
     try:
         said = response.headers.get("Retry-After", "")
         return Answer(response.status, parsed(raw), said)
     except NotSound as error:
         raise NotFetched(f"what {host} answers {error}") from error
+
+
+def _is_whole(host: str, response: http.client.HTTPResponse, raw: bytes, largest: int) -> None:
+    """Raise NotFetched for an answer that leads elsewhere, goes on too long, or is wrapped."""
+    if 300 <= response.status < 400:
+        raise NotFetched(f"{host} answers with a redirect; write the address that it leads to")
+    if len(raw) > largest:
+        raise NotFetched(f"{host} answers with more than {largest // 1024**2} MiB")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise NotFetched(f"{host} answers compressed, which was not asked for")

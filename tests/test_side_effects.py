@@ -49,7 +49,7 @@ FORGE_WRITES = {n for n in vars(Forge) if not n.startswith("_")} - FORGE_READS |
     "create_repository",
     "erase",  # of the store, too
 }
-REQUESTS = {"fetch_json", "post_json", "deliver"}
+REQUESTS = {"fetch_document", "fetch_json", "post_json", "deliver"}
 NO_REQUESTS = {"may_be_named"}
 
 # Functions that are effects, by the module they are in, wherever another module names them.

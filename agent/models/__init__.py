@@ -1,7 +1,7 @@
 """The rows that the agent's floor keeps, all of them walled by tenant."""
 
 from agent.models.answers import ChangeReport, Fix, Recommendation
-from agent.models.catalogue import CatalogueEntry, CatalogueRefresh
+from agent.models.catalogue import CatalogueEntry, CatalogueRefresh, CatalogueSource
 from agent.models.gateway import (
     BriefReading,
     ModelAnswer,
@@ -21,6 +21,7 @@ __all__ = [
     "BriefReading",
     "CatalogueEntry",
     "CatalogueRefresh",
+    "CatalogueSource",
     "ChangeReport",
     "CodeIndex",
     "CodePiece",

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
-from agent import own_catalogue
+from agent import catalogue_sources, own_catalogue
 from agent.models import CatalogueEntry, CatalogueRefresh
 from agent.places import catalogue
 from agent.recommender.catalogue import Fact, Technology
@@ -19,6 +19,10 @@ from portal.api.problems import CHANGE, READ_MANY, READ_ONE
 from portal.http import PortalRequest
 
 router = Router(tags=["Catalogue"])
+_OF_SOURCE = (
+    *("is_on", "every_days", "state", "done", "total", "canary", "result", "said"),
+    *("finished_at", "proposed"),
+)
 
 
 class CatalogueFactOut(Schema):
@@ -114,6 +118,36 @@ class RefreshAnswer(Schema):
     why: str = Field("", max_length=300)
 
 
+class SourceOut(Schema):
+    """A source of facts: how it is set up, and what came of it the last time."""
+
+    connector: str = Field(examples=["endoflife"])
+    title: str
+    is_on: bool
+    address: str = Field(description="Empty when it is read from an operator's folder only.")
+    every_days: int = Field(description="0: only when somebody asks.")
+    state: str = Field(description="idle, queued or running.")
+    done: int
+    total: int
+    as_of: dt.date | None = Field(description="The day that the facts in use are from.")
+    facts: int
+    known_fact: str = Field(description="What has to read as known, or nothing is believed.")
+    canary_verdict: str = Field(description="holds, failed or empty.")
+    canary: str
+    result: str
+    said: str
+    finished_at: dt.datetime | None
+    proposed: UUID | None = Field(description="The refresh that waits for a person.")
+
+
+class SourceIn(Schema):
+    """How a source is read. An empty address: where the public keeps it."""
+
+    is_on: bool
+    address: str = Field("", max_length=500)
+    every_days: int = Field(0, ge=0, le=30, description="0, 1, 7 or 30.")
+
+
 class Search(Schema):
     """Which technologies."""
 
@@ -196,6 +230,31 @@ def list_additions(request: PortalRequest) -> list[dict[str, Any]]:
     )
 
 
+@router.get("/sources", response={200: list[SourceOut], **READ_MANY})
+def list_sources(request: PortalRequest) -> list[dict[str, Any]]:
+    """Where facts are read from anew."""
+    _require_view(request)
+    return [_source_out(one) for one in catalogue_sources.sources()]
+
+
+@router.put("/sources/{connector}", response={200: SourceOut, **CHANGE})
+def set_source(request: PortalRequest, connector: str, wanted: SourceIn) -> dict[str, Any]:
+    """Set a source up: whether it may be asked, where, and how often without being told."""
+    _require_view(request)
+    _source(connector)
+    catalogue_sources.alter(connector, wanted.dict(), by=request.actor)
+    return _source_out(_source(connector))
+
+
+@router.post("/sources/{connector}/refresh", response={202: SourceOut, **CHANGE})
+def refresh_source(request: PortalRequest, connector: str) -> Status[dict[str, Any]]:
+    """Have a source read anew. What it would change waits for a person among the refreshes."""
+    _require_view(request)
+    _source(connector)
+    catalogue_sources.ask_for_refresh(connector, by=request.actor)
+    return Status(202, _source_out(_source(connector)))
+
+
 @router.get("/refreshes", response={200: list[RefreshOut], **READ_MANY})
 def list_refreshes(request: PortalRequest) -> Any:
     """The newest 50 refreshes."""
@@ -214,6 +273,26 @@ def answer_refresh(request: PortalRequest, refresh_id: UUID, answer: RefreshAnsw
         own_catalogue.reject_refresh(found, answer.why, by=request.actor)
     found.refresh_from_db()
     return found
+
+
+def _source(connector: str) -> catalogue_sources.Source:
+    found = catalogue_sources.source(connector)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _source_out(one: catalogue_sources.Source) -> dict[str, Any]:
+    row = one.row
+    return {
+        "connector": one.name,
+        "title": one.connector.title,
+        "address": one.address,
+        "as_of": one.as_of,
+        "facts": one.facts,
+        "known_fact": one.connector.canary,
+        "canary_verdict": one.canary_verdict,
+    } | {name: getattr(row, name) for name in _OF_SOURCE}
 
 
 def _require_view(request: PortalRequest) -> None:

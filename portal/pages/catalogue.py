@@ -8,9 +8,9 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agent import own_catalogue
+from agent import catalogue_sources, own_catalogue
 from agent.models import CatalogueEntry, CatalogueRefresh
 from agent.places import catalogue
 from agent.recommender import lint
@@ -158,6 +158,68 @@ def refreshes(request: PortalRequest) -> HttpResponse:
         request.GET.get("page")
     )
     return render(request, "catalogue/refreshes.html", {"page": page})
+
+
+@require_GET
+def sources(request: PortalRequest) -> HttpResponse:
+    """Where facts are read from anew, and how that went. htmx fetches the part that moves."""
+    _require_view(request)
+    context = _sources_context(request, {}, "")
+    template = "catalogue/sources.html" + ("#standing" if request.htmx else "")
+    return render(request, template, context)
+
+
+@require_POST
+def source(request: PortalRequest, connector: str) -> HttpResponse:
+    """Set one source up."""
+    _require_view(request)
+    found = _source(connector)
+    fields = {**request.POST.dict(), "is_on": "is_on" in request.POST}
+    try:
+        catalogue_sources.alter(connector, fields, by=request.actor)
+    except BadRequest as refusal:
+        context = _sources_context(request, refusal.errors, connector)
+        return render(request, "catalogue/sources.html", context, status=400)
+    messages.success(request, f"{found.connector.title} is set up.")
+    return redirect("catalogue-sources")
+
+
+@require_POST
+def refresh_source(request: PortalRequest, connector: str) -> HttpResponse:
+    """Have one source read anew."""
+    _require_view(request)
+    found = _source(connector)
+    catalogue_sources.ask_for_refresh(connector, by=request.actor)
+    messages.success(request, f"{found.connector.title} is being read.")
+    return redirect("catalogue-sources")
+
+
+def _source(connector: str) -> catalogue_sources.Source:
+    found = catalogue_sources.source(connector)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _sources_context(request: PortalRequest, errors: Any, wrong: str) -> dict[str, Any]:
+    """errors: of the form of the source `wrong`, which then shows again what was typed."""
+    today = timezone.now().date()
+    found = catalogue_sources.sources()
+    return {
+        "sources": [
+            {
+                "source": one,
+                "days": (today - one.as_of).days if one.as_of else None,
+                "typed": request.POST if one.name == wrong else None,
+                "errors": errors if one.name == wrong else {},
+            }
+            for one in found
+        ],
+        "unfinished": any(one.is_unfinished for one in found),
+        "rhythms": catalogue_sources.EVERY_DAYS.items(),
+        "may_change": may(request.actor, Permission.CATALOGUE_CHANGE, _tenant()),
+        "may_refresh": may(request.actor, Permission.CATALOGUE_REFRESH, _tenant()),
+    }
 
 
 @require_http_methods(["GET", "POST"])

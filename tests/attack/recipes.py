@@ -60,6 +60,7 @@ PARAMETERS = {
     "model_id": "{model}",
     "technology_id": "{technology}",
     "refresh_id": "{refresh}",
+    "connector": "endoflife",
     "review_id": "{review}",
     "item_id": "{item}",
     "flaky_id": "{flaky}",
@@ -80,6 +81,7 @@ SAML = {"provider_id": "{saml}"}
 OIDC = {"name": "x", "discovery_url": "https://id.invalid/", "client_id": "x"}
 MEANING = {"group": "{user_name}", "roles": ["developer"], "project": "{project}"}
 NO_FILE = frozenset({422})
+OWN_SOURCE = frozenset({302})
 OWN_FRAMEWORK = {"framework_id": "{framework}"}
 FOUND_NOTHING = frozenset({200})  # a list that is empty
 NOT_IN_CATALOGUE = frozenset({422})  # the same for somebody else's as for nobody's
@@ -427,6 +429,10 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET catalogue/new/": LOOK_HARD,
     "POST catalogue/new/": Recipe(OWN_TECHNOLOGY, answers=frozenset({302})),  # her own, then
     "GET catalogue/quality/": LOOK,
+    "GET catalogue/sources/": LOOK,
+    # Her own: each tenant has every source.
+    "POST catalogue/sources/<slug:connector>/": Recipe({"every_days": "7"}, answers=OWN_SOURCE),
+    "POST catalogue/sources/<slug:connector>/refresh/": Recipe({}, answers=OWN_SOURCE),
     "GET catalogue/refreshes/": LOOK,
     "GET catalogue/refreshes/<uuid:refresh_id>/": LOOK,
     "POST catalogue/refreshes/<uuid:refresh_id>/": Recipe({"answer": "reject", "why": "no"}),
@@ -456,6 +462,9 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
         {"verdict": "banned", "reason": "no"}, answers=NOT_IN_CATALOGUE
     ),
     "GET api/v1/catalogue/additions": LOOK,
+    "GET api/v1/catalogue/sources": LOOK,
+    "PUT api/v1/catalogue/sources/<connector>": Recipe({"is_on": True}, answers=frozenset({200})),
+    "POST api/v1/catalogue/sources/<connector>/refresh": Recipe(answers=frozenset({202})),
     "GET api/v1/catalogue/refreshes": LOOK,
     "POST api/v1/catalogue/refreshes/<refresh_id>/answer": Recipe({"accept": False, "why": "no"}),
     "* api/v1/": NEITHER,
@@ -762,6 +771,8 @@ JOBS = {
     "agent.jobs.index_repository": Job(("{repository}",)),
     "agent.jobs.index_code": Job(("{repository}",)),
     "agent.jobs.look_for_drift": Job(None),
+    "agent.jobs.look_for_due_sources": Job(None),
+    "agent.jobs.refresh_source": Job(("{source}",)),
     "agent.jobs.look_for_pushes": Job(None),
     "agent.jobs.delete_expired_packs": Job(None),
     "agent.jobs.check_log": Job(("{check}",)),

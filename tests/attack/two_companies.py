@@ -7,7 +7,14 @@ from uuid import uuid4
 from django.conf import settings
 from django.test import Client
 
-from agent import control_documents, log_check, model_setup, own_catalogue, own_frameworks
+from agent import (
+    catalogue_sources,
+    control_documents,
+    log_check,
+    model_setup,
+    own_catalogue,
+    own_frameworks,
+)
 from agent.digests import proposal_digest
 from agent.models import BriefReading, CatalogueRefresh, FlakyTest, Recommendation, Task
 from agent.places import artifact_store
@@ -165,6 +172,7 @@ def _fill(made: Stocked, entries: int) -> None:
         requester_id=word,
         requester_name=word,
     )
+    source = catalogue_sources.ask_for_refresh("endoflife", by=by)
     document = control_documents.add_document(
         {
             "title": word,
@@ -284,6 +292,7 @@ def _fill(made: Stocked, entries: int) -> None:
         "brief_reading": str(brief.pk),
         "technology": technology.technology,
         "refresh": str(refresh.pk),
+        "source": str(source.pk),
         "document": str(document.pk),
         "check": str(check.pk),
         "framework": framework.framework_id,

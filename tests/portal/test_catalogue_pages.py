@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from agent import own_catalogue
-from agent.models import CatalogueEntry, CatalogueRefresh
+from agent import catalogue_sources, own_catalogue, queue
+from agent.models import CatalogueEntry, CatalogueRefresh, CatalogueSource
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
 from tests.agent.test_own_catalogue import HOUSE, reading_of
@@ -182,3 +182,86 @@ def test_programs_read_and_change_the_catalogue(acme, globex, sign_in, refresh):
         "rejected"
     )
     assert [row["state"] for row in bo.get(f"{api}/refreshes").json()] == ["rejected"]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was queued; nothing is sent anywhere."""
+    sent = []
+    monkeypatch.setattr(queue, "refresh_source", sent.append)
+    return sent
+
+
+def test_the_sources_page_shows_age_and_canary_and_follows_who_reads(acme, sign_in, asked):
+    browser = sign_in(acme, "tomas")
+
+    before = browser.get("/catalogue/sources/").content.decode()
+    started = browser.post("/catalogue/sources/endoflife/refresh/")
+    while_read = browser.get("/catalogue/sources/", headers={"HX-Request": "true"}).content.decode()
+
+    for words in ("days old", "Python 3.8 has ended", "not asked yet", "only when asked", "Off"):
+        assert words in before, words
+    assert started.status_code == 302
+    assert len(asked) == 1
+    assert 'hx-trigger="every 2s"' in while_read
+    assert "<progress" in while_read
+    assert "Set up" not in while_read  # what somebody is typing stays as it is
+    with tenant_scope(acme.scope):
+        CatalogueSource.objects.update(
+            state="idle", result="canary_failed", said="no", finished_at="2026-11-23T10:00Z"
+        )
+    after = browser.get("/catalogue/sources/").content.decode()
+    assert "it does not read that Python 3.8 has ended" in after
+    assert "keeps its age" in after
+    assert "every 2s" not in after
+
+
+def test_a_wrong_address_is_said_beside_its_field_and_nothing_typed_is_lost(acme, sign_in):
+    browser = sign_in(acme, "tomas")
+    typed = {"is_on": "1", "address": "ftp://nowhere", "every_days": "7"}
+
+    refused = browser.post("/catalogue/sources/osv/", typed)
+    kept = browser.post("/catalogue/sources/osv/", {**typed, "address": ""})
+
+    assert refused.status_code == 400
+    assert "begins with https" in refused.content.decode()
+    assert 'value="ftp://nowhere"' in refused.content.decode()
+    assert kept.status_code == 302
+    with tenant_scope(acme.scope):
+        row = CatalogueSource.objects.get()
+        assert (row.connector, row.is_on, row.every_days) == ("osv", True, 7)
+    assert browser.post("/catalogue/sources/nothing/", typed).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["bo", "iris"])
+def test_who_may_only_look_sees_the_sources_and_no_buttons(acme, sign_in, asked, name):
+    browser = sign_in(acme, name)
+
+    shown = browser.get("/catalogue/sources/").content.decode()
+
+    assert "endoflife.date" in shown
+    assert "Refresh now" not in shown
+    assert "Set up" not in shown
+    assert browser.post("/catalogue/sources/endoflife/refresh/").status_code == 403
+    assert browser.post("/catalogue/sources/osv/", {"is_on": "1"}).status_code == 403
+    assert asked == []
+
+
+def test_programs_set_sources_up_and_ask_for_them(acme, globex, sign_in, asked):
+    api = "/api/v1/catalogue/sources"
+    tomas, bo, eve = sign_in(acme, "tomas"), sign_in(acme, "bo"), sign_in(globex, "eve")
+    wanted = {"is_on": True, "address": "https://osv.example/", "every_days": 30}
+
+    assert _send(bo, "put", f"{api}/osv", wanted).status_code == 403
+    assert _send(tomas, "put", f"{api}/osv", {**wanted, "every_days": 3}).status_code == 422
+    told = _send(tomas, "put", f"{api}/osv", wanted).json()
+    assert (told["address"], told["every_days"]) == ("https://osv.example/", 30)
+    assert _send(bo, "post", f"{api}/osv/refresh", {}).status_code == 403
+    assert _send(tomas, "post", f"{api}/osv/refresh", {}).json()["state"] == "queued"
+    assert _send(tomas, "post", f"{api}/scorecard/refresh", {}).status_code == 409
+    assert _send(tomas, "post", f"{api}/nothing/refresh", {}).status_code == 404
+    rows = {row["connector"]: row for row in eve.get(api).json()}
+    assert (rows["osv"]["is_on"], rows["osv"]["state"]) == (False, "idle")
+    assert rows["endoflife"]["as_of"] is not None
+    with tenant_scope(acme.scope):
+        assert asked == [catalogue_sources.source("osv").row.pk]

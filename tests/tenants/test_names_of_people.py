@@ -73,6 +73,7 @@ WRITTEN = {
 # Ids, digests, states, keys, addresses of machines, names of things.
 NO_NAMES = {
     "agent.CatalogueEntry": "technology attribute",
+    "agent.CatalogueSource": "connector address said canary",
     "agent.CatalogueRefresh": "connector base_digest digest requester_id",
     "agent.Action": "tool",
     "agent.Artifact": "sha256",

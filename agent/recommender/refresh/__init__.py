@@ -2,11 +2,12 @@
 
 from agent.recommender.refresh.connectors import CONNECTORS, Connector, read
 from agent.recommender.refresh.difference import Difference, compare
-from agent.recommender.refresh.origin import Origin, Unreachable
+from agent.recommender.refresh.origin import CanaryFailed, Origin, Unreachable
 from agent.recommender.refresh.reading import Reading
 
 __all__ = [
     "CONNECTORS",
+    "CanaryFailed",
     "Connector",
     "Difference",
     "Origin",

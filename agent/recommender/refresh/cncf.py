@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent.recommender.refresh.origin import Origin, Unreachable
+from agent.recommender.refresh.origin import CanaryFailed, Origin, Unreachable
 from agent.recommender.refresh.reading import Facts, whole_date
 
 
@@ -25,7 +25,7 @@ def read(origin: Origin, known_as: Mapping[str, str]) -> tuple[Facts, str]:
         _repository(item["repo_url"]): item for item in named.values() if item.get("repo_url")
     }
     if named.get("Kubernetes", {}).get("project") != "graduated":
-        raise Unreachable("the landscape does not list Kubernetes as graduated")
+        raise CanaryFailed("the landscape does not list Kubernetes as graduated")
     facts: Facts = {}
     for technology, name in known_as.items():
         item = named.get(name) or by_repository.get(name.lower())

@@ -19,8 +19,10 @@ class Connector:
     """One source of facts.
 
     source: its key in sources.yaml, and so its grade. listed_under: the key of a technology's
-    known_as. from_place: reads a folder, file or address; otherwise a package client.
-    by_default: part of a plain refresh; the others run only when they are named.
+    known_as. from_place: reads a folder, file or address; otherwise a package client does, where
+    no place is named. by_default: part of a plain refresh; the others run only when they are named.
+    canary: the known fact that has to read as known. address: where the public keeps it; "" when
+    it is read from a folder only. asks_each: one question for each technology.
     """
 
     name: str
@@ -30,6 +32,17 @@ class Connector:
     from_place: bool
     by_default: bool
     run: Callable[[Origin, Mapping[str, str], Catalogue, dt.date], Reading]
+    canary: str
+    address: str = ""
+    asks_each: bool = False
+
+    def listed(self, catalogue: Catalogue) -> dict[str, str]:
+        """Technology id to the name under which the source lists it."""
+        return {
+            technology.id: name
+            for technology in catalogue.technologies.values()
+            if (name := _listed(technology, self.listed_under))
+        }
 
 
 def read(
@@ -44,10 +57,9 @@ def read(
     Raises Unreachable when it does not answer or its canary fails; nothing is then learnt.
     """
     known_as = {
-        technology.id: name
-        for technology in catalogue.technologies.values()
-        if (name := _listed(technology, connector.listed_under))
-        and (not only or technology.id in only)
+        identity: name
+        for identity, name in connector.listed(catalogue).items()
+        if not only or identity in only
     }
     try:
         return connector.run(origin, known_as, catalogue, today)
@@ -120,8 +132,9 @@ def _cncf(
 def _pypi(
     origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
 ) -> Reading:
+    asked = packages.pypi_json(origin) if origin.place else packages.pip_report
     told = packages.read_pypi(
-        known_as, catalogue.licence_classes, newest=_newest(known_as, catalogue)
+        known_as, catalogue.licence_classes, asked, newest=_newest(known_as, catalogue)
     )
     return _of_registry("pypi", "Python package index", told, catalogue, today)
 
@@ -129,8 +142,9 @@ def _pypi(
 def _npm(
     origin: Origin, known_as: Mapping[str, str], catalogue: Catalogue, today: dt.date
 ) -> Reading:
+    asked = packages.npm_json(origin) if origin.place else packages.npm_view
     told = packages.read_npm(
-        known_as, catalogue.licence_classes, today, newest=_newest(known_as, catalogue)
+        known_as, catalogue.licence_classes, today, asked, newest=_newest(known_as, catalogue)
     )
     return _of_registry("npm", "npm registry", told, catalogue, today)
 
@@ -179,61 +193,131 @@ def _scorecard(
 CONNECTORS: dict[str, Connector] = {
     row.name: row
     for row in (
-        Connector("endoflife", "endoflife.date", "endoflife", "endoflife", True, True, _endoflife),
-        Connector("cncf", "CNCF landscape", "cncf-landscape", "github", True, True, _cncf),
-        Connector("pypi", "Python package index", "pypi", "pypi", False, True, _pypi),
-        Connector("npm", "npm registry", "npm", "npm", False, True, _npm),
         Connector(
-            "wolfi",
-            "Wolfi packages",
-            "wolfi",
+            "endoflife",
+            "endoflife.date",
+            "endoflife",
+            "endoflife",
+            True,
+            True,
+            _endoflife,
+            canary="Python 3.8 has ended",
+            address="https://endoflife.date/api",
+            asks_each=True,
+        ),
+        Connector(
+            "cncf",
+            "CNCF landscape",
+            "cncf-landscape",
             "github",
             True,
             True,
-            _list("wolfi-dev/os", lists.read_wolfi, "wolfi"),
+            _cncf,
+            canary="Kubernetes is graduated",
+            address="https://raw.githubusercontent.com/cncf/landscape/master/landscape.yml",
         ),
         Connector(
-            "selfhosted",
-            "Awesome-Selfhosted data",
-            "selfhosted",
-            "github",
+            "pypi",
+            "Python package index",
+            "pypi",
+            "pypi",
+            False,
             True,
-            True,
-            _list(
-                "awesome-selfhosted/awesome-selfhosted-data", lists.read_selfhosted, "selfhosted"
-            ),
+            _pypi,
+            canary="the index knows pip and its version",
+            address="https://pypi.org",
+            asks_each=True,
         ),
         Connector(
-            "scoop",
-            "Scoop manifests",
-            "scoop",
-            "github",
+            "npm",
+            "npm registry",
+            "npm",
+            "npm",
+            False,
             True,
-            True,
-            _list("ScoopInstaller/Main", lists.read_scoop, "scoop"),
+            _npm,
+            canary="the registry knows npm and its version",
+            address="https://registry.npmjs.org",
+            asks_each=True,
+        ),
+        *(
+            Connector(name, title, name, "github", True, True, _list(*about), canary=canary)
+            for name, title, canary, about in (
+                (
+                    "wolfi",
+                    "Wolfi packages",
+                    "there are at least 1,000 packages",
+                    ("wolfi-dev/os", lists.read_wolfi, "wolfi"),
+                ),
+                (
+                    "selfhosted",
+                    "Awesome-Selfhosted data",
+                    "there are at least 500 entries",
+                    (
+                        "awesome-selfhosted/awesome-selfhosted-data",
+                        lists.read_selfhosted,
+                        "selfhosted",
+                    ),
+                ),
+                (
+                    "scoop",
+                    "Scoop manifests",
+                    "there are at least 500 manifests",
+                    ("ScoopInstaller/Main", lists.read_scoop, "scoop"),
+                ),
+                (
+                    "static-analysis",
+                    "Analysis tools list",
+                    "there are at least 300 tools",
+                    (
+                        "analysis-tools-dev/static-analysis",
+                        lists.read_static_analysis,
+                        "static-analysis",
+                    ),
+                ),
+                (
+                    "cdnjs",
+                    "cdnjs packages",
+                    "there are at least 1,000 packages",
+                    ("cdnjs/packages", lists.read_cdnjs, "cdnjs"),
+                ),
+            )
         ),
         Connector(
-            "static-analysis",
-            "Analysis tools list",
-            "static-analysis",
-            "github",
+            "osv",
+            "OSV",
+            "osv",
+            "purl",
             True,
-            True,
-            _list(
-                "analysis-tools-dev/static-analysis", lists.read_static_analysis, "static-analysis"
-            ),
+            False,
+            _osv,
+            canary="Django 2.2.0 has advisories",
+            address="https://api.osv.dev",
+            asks_each=True,
         ),
         Connector(
-            "cdnjs",
-            "cdnjs packages",
-            "cdnjs",
+            "deps-dev",
+            "deps.dev",
+            "deps-dev",
+            "purl",
+            True,
+            False,
+            _deps_dev,
+            canary="pip has versions",
+            address="https://api.deps.dev",
+            asks_each=True,
+        ),
+        Connector(
+            "scorecard",
+            "OpenSSF Scorecard",
+            "scorecard",
             "github",
             True,
-            True,
-            _list("cdnjs/packages", lists.read_cdnjs, "cdnjs"),
+            False,
+            _scorecard,
+            canary="the Scorecard project itself has a score",
+            address="https://api.scorecard.dev",
+            asks_each=True,
         ),
-        Connector("osv", "OSV", "osv", "purl", True, False, _osv),
-        Connector("deps-dev", "deps.dev", "deps-dev", "purl", True, False, _deps_dev),
-        Connector("scorecard", "OpenSSF Scorecard", "scorecard", "github", True, False, _scorecard),
     )
 }

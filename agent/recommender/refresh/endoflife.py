@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from agent.recommender.refresh.origin import Origin, Unreachable, parsed_yaml, quoted
+from agent.recommender.refresh.origin import CanaryFailed, Origin, Unreachable, parsed_yaml, quoted
 from agent.recommender.refresh.reading import Facts, whole_date
 
 _CANARY, _ENDED = "python", "3.8"
@@ -25,7 +25,7 @@ def read(
     """
     canary = next((line for line in _lines(origin, _CANARY) if line["name"] == _ENDED), None)
     if canary is None or canary["ends"] is None or canary["ends"] > as_of:
-        raise Unreachable(f"endoflife.date does not say that {_CANARY} {_ENDED} has ended")
+        raise CanaryFailed(f"endoflife.date does not say that {_CANARY} {_ENDED} has ended")
     facts: Facts = {}
     cycles = {}
     for technology, product in known_as.items():

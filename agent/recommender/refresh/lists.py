@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.recommender.refresh.origin import Origin, Unreachable, parsed_yaml
+from agent.recommender.refresh.origin import CanaryFailed, Origin, parsed_yaml
 from agent.recommender.refresh.reading import Facts, whole_date
 
 _REPOSITORY = re.compile(r"github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/#\"'\s]|$)")
@@ -142,7 +142,7 @@ def _read(
         if repository and (repository not in best or len(name) < len(best[repository][0])):
             best[repository] = (name, found)
     if count < least:
-        raise Unreachable(f"{count} {what}; at least {least} were expected")
+        raise CanaryFailed(f"{count} {what}; at least {least} were expected")
     facts: Facts = {}
     for technology, repository in known_as.items():
         if (row := best.get(repository.lower())) is None:

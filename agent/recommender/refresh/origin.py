@@ -7,7 +7,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -24,11 +24,23 @@ class Unreachable(Exception):
     """The source did not answer, or its canary did not sing. Nothing was learnt, not even zero."""
 
 
+class CanaryFailed(Unreachable):
+    """The source answered, but a fact that is known for certain does not read as known."""
+
+
+Fetch = Callable[[str, dict[str, Any] | None], bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A place to read from. place: a path or an http(s) address; empty for package clients."""
+    """A place to read from. place: a path or an http(s) address; empty for package clients.
+
+    fetch: how an address is asked, (address, JSON to post or None) -> content. It raises
+    Unreachable; FileNotFoundError when the answer is that there is no such thing.
+    """
 
     place: str = ""
+    fetch: Fetch | None = None
 
     @property
     def is_address(self) -> bool:
@@ -58,7 +70,7 @@ class Origin:
             except OSError as problem:
                 raise Unreachable(f"{path}: {problem.strerror}") from problem
         address = self.place.rstrip("/") + (f"/{below}" if below else "")
-        return _fetched(address, send)
+        return (self.fetch or _fetched)(address, send)
 
     def json(self, below: str = "", send: dict[str, Any] | None = None) -> Any:
         """content() read as JSON. Raises Unreachable when it is something else."""

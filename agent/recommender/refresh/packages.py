@@ -11,7 +11,13 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from agent.recommender.refresh.origin import Unreachable, client
+from agent.recommender.refresh.origin import (
+    CanaryFailed,
+    Origin,
+    Unreachable,
+    client,
+    quoted,
+)
 from agent.recommender.refresh.reading import Facts, whole_date
 
 Asked = Callable[[str], dict[str, Any]]
@@ -52,6 +58,52 @@ def npm_view(package: str) -> dict[str, Any]:
     return shown if isinstance(shown, dict) else shown[-1]
 
 
+def pypi_json(origin: Origin) -> Asked:
+    """Asks an index through its JSON API. FileNotFoundError: it does not know the package."""
+
+    def asked(package: str) -> dict[str, Any]:
+        told = origin.json(f"pypi/{quoted(package)}/json")
+        info, files = told["info"], told.get("urls") or [{}]
+        return {
+            **{key: info.get(key) for key in ("name", "version", "license", "license_expression")},
+            "requires_python": info.get("requires_python"),
+            "requires_dist": info.get("requires_dist") or (),
+            "classifier": info.get("classifiers") or (),
+            "released": files[0].get("upload_time_iso_8601"),
+        }
+
+    return asked
+
+
+def npm_json(origin: Origin) -> Asked:
+    """Asks a registry through its HTTP API. FileNotFoundError: it does not know the package."""
+
+    def asked(package: str) -> dict[str, Any]:
+        told = origin.json(quoted(package))
+        version = told["dist-tags"]["latest"]
+        release = told["versions"][version]
+        return {
+            "name": told["name"],
+            "version": version,
+            "license": release.get("license"),
+            "dependencies": release.get("dependencies") or {},
+            "time": told.get("time") or {},
+        }
+
+    return asked
+
+
+def _canary(asked: Asked, package: str, index: str) -> str:
+    """The version of the package that an index cannot do without. Raises CanaryFailed."""
+    try:
+        told = asked(package)
+    except FileNotFoundError:
+        told = {}
+    if told.get("name") != package or not told.get("version"):
+        raise CanaryFailed(f"{index} does not know {package}")
+    return str(told["version"])
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What a registry told. unanswered: technology id to why nothing is believed about it."""
@@ -72,16 +124,14 @@ def read_pypi(
     known_as: technology id to package; newest: technology id to the version known so far. Raises
     Unreachable when pip cannot tell about itself.
     """
-    canary = asked("pip")
-    if canary.get("name") != "pip" or not canary.get("version"):
-        raise Unreachable("the Python package index does not know pip")
+    pip = _canary(asked, "pip", "the Python package index")
     listed = set(classes)
     facts: Facts = {}
     unanswered: dict[str, str] = {}
     for technology, package in known_as.items():
         try:
             metadata = asked(package)
-        except Unreachable as problem:
+        except (Unreachable, FileNotFoundError) as problem:
             unanswered[technology] = str(problem)
             continue
         if older := _implausible(metadata["version"], newest.get(technology)):
@@ -92,11 +142,13 @@ def read_pypi(
             found["license"] = licence
         if requires := metadata.get("requires_python"):
             found["requires_python"] = requires
+        if released := whole_date(metadata.get("released")):
+            found["latest_release_date"] = released.isoformat()
         found["direct_runtime_dependencies"] = sum(
             "extra ==" not in one for one in metadata.get("requires_dist", ())
         )
         facts[technology] = _located(found, f"metadata of {package} {metadata['version']}")
-    return Answers(facts, f"the index knows pip {canary['version']}", unanswered)
+    return Answers(facts, f"the index knows pip {pip}", unanswered)
 
 
 def read_npm(
@@ -107,16 +159,14 @@ def read_npm(
     newest: Mapping[str, str] = _NOTHING,
 ) -> Answers:
     """Facts as read_pypi() reads them. Raises Unreachable when npm does not know itself."""
-    canary = asked("npm")
-    if canary.get("name") != "npm" or not canary.get("version"):
-        raise Unreachable("the npm registry does not know npm")
+    npm = _canary(asked, "npm", "the npm registry")
     listed = set(classes)
     facts: Facts = {}
     unanswered: dict[str, str] = {}
     for technology, package in known_as.items():
         try:
             shown = asked(package)
-        except Unreachable as problem:
+        except (Unreachable, FileNotFoundError) as problem:
             unanswered[technology] = str(problem)
             continue
         version, times = shown["version"], shown.get("time", {})
@@ -136,7 +186,7 @@ def read_npm(
             year_ago = today - dt.timedelta(days=365)
             found["final_releases_last_12_months"] = sum(day > year_ago for day in finals.values())
         facts[technology] = _located(found, f"metadata of {package} {version}")
-    return Answers(facts, f"the registry knows npm {canary['version']}", unanswered)
+    return Answers(facts, f"the registry knows npm {npm}", unanswered)
 
 
 def _implausible(found: str, known: str | None) -> str:

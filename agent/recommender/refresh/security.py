@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.recommender.refresh.origin import Origin, Unreachable, quoted
+from agent.recommender.refresh.origin import CanaryFailed, Origin, Unreachable, quoted
 from agent.recommender.refresh.reading import Facts
 
 # A release with advisories that will not go away: no answer for it means no answer for any.
@@ -21,7 +21,7 @@ def read_osv(origin: Origin, purls: Mapping[str, str]) -> tuple[Facts, str]:
     """
     canary = len(origin.json("v1/query", _CANARY).get("vulns", ()))
     if not canary:
-        raise Unreachable("OSV knows no advisory for Django 2.2.0, which has some")
+        raise CanaryFailed("OSV knows no advisory for Django 2.2.0, which has some")
     facts: Facts = {}
     for technology, purl in purls.items():
         try:
@@ -40,7 +40,7 @@ def read_deps_dev(origin: Origin, packages: Mapping[str, str]) -> tuple[Facts, s
     """
     canary = len(origin.json("v3/systems/pypi/packages/pip").get("versions", ()))
     if not canary:
-        raise Unreachable("deps.dev knows no version of pip")
+        raise CanaryFailed("deps.dev knows no version of pip")
     facts: Facts = {}
     for technology, name in packages.items():
         system, package = name.split(":", 1)
@@ -60,7 +60,7 @@ def read_scorecard(origin: Origin, repositories: Mapping[str, str]) -> tuple[Fac
     """
     canary = origin.json(f"projects/github.com/{_PRACTICES}").get("score", 0)
     if not canary:
-        raise Unreachable(f"no score for {_PRACTICES}")
+        raise CanaryFailed(f"no score for {_PRACTICES}")
     facts: Facts = {}
     for technology, repository in repositories.items():
         try:
