@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, floor, inf
 from typing import Any
 
 from agent.errors import BudgetSpent
+from authz.policy_facts import MOST_PERCENT, BudgetRaise, percent_of
 
 # What a bugfix may take when the request says nothing; tokens and US dollars only where the tenant
 # has language models.
 DEFAULTS: dict[str, float] = {"wall_s": 600, "steps": 60, "tokens": 200_000, "usd": 1}
 # The most that a request may ask for.
 LIMITS: dict[str, float] = {"wall_s": 3_600, "steps": 200, "tokens": 2_000_000, "usd": 100}
+# What policies know a budget by, and how many of that one of ours is.
+UNITS = {"wall_s": ("seconds", 1), "steps": ("steps", 1), "tokens": ("tokens", 1),
+         "usd": ("cents", 100)}  # fmt: skip
 WORDS = {"wall_s": "seconds", "steps": "steps", "tokens": "tokens", "usd": "US dollars"}
 
 
@@ -44,6 +49,27 @@ def reserved(budgets: Mapping[str, Any], spent: Spent, most: Spent) -> dict[str,
             )
         aside[name] = min(left, wanted)
     return aside
+
+
+def raised(before: Mapping[str, Any], after: Mapping[str, Any]) -> BudgetRaise | None:
+    """What policies are told when a task's budget becomes `after`; None when nothing gets more.
+
+    Of what is not named there is no limit.
+    """
+    more = [
+        percent_of(float(after[name]), float(before[name])) if name in after else MOST_PERCENT
+        for name in before
+        if float(after.get(name, inf)) > float(before[name])
+    ]
+    if not more:
+        return None
+    # Rounded so that a policy never sees less of a raise than there is.
+    return BudgetRaise(
+        "task",
+        max(more),
+        {UNITS[name][0]: floor(float(said) * UNITS[name][1]) for name, said in before.items()},
+        {UNITS[name][0]: ceil(float(said) * UNITS[name][1]) for name, said in after.items()},
+    )
 
 
 def parse(fields: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:

@@ -26,7 +26,8 @@ from agent.models import (
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Constraints
 from authz.change import change
-from authz.errors import BadRequest
+from authz.decisions import may
+from authz.errors import BadRequest, Conflict
 from authz.permissions import Permission
 from tenants.actor import Actor
 from tenants.models import Project, User
@@ -290,17 +291,25 @@ def cancel(task: Task, *, by: Actor) -> None:
 def resume(task: Task, *, by: Actor, budgets: Mapping[str, Any] | None = None) -> None:
     """Let a task that failed or ran out of budget go on after its last finished step.
 
-    budgets: new limits for a repair, where the old ones are not enough. Raises Denied,
-    IllegalMove or BadRequest.
+    budgets: new limits for a repair, where the old ones are not enough. More of anything takes the
+    right to raise budgets besides that to file such a task. Raises Denied, IllegalMove, BadRequest,
+    or Conflict when somebody else changed its budget meanwhile.
     """
-    limits, wrong = budget.parse({**task.budgets, **(budgets or {})})
+    before = dict(task.budgets)
+    limits, wrong = budget.parse({**before, **(budgets or {})})
     if budgets and wrong:
         raise BadRequest(wrong)
-    with change(by, FILES[task.kind], on=task) as facts:
+    task.budget_raise = budget.raised(before, limits) if budgets else None
+    # Whoever may not even file it is refused that, below.
+    raises = task.budget_raise is not None and may(by, FILES[task.kind], task)
+    with change(by, Permission.BUDGET_RAISE if raises else FILES[task.kind], on=task) as facts:
+        held = Task.objects.select_for_update().values_list("budgets", flat=True).get(pk=task.pk)
+        if budgets and held != before:
+            raise Conflict("somebody else changed its budget meanwhile; look at it again")
         task.move_to(Task.State.QUEUED, reason="", finished_at=None)
         if budgets:
             Task.objects.filter(pk=task.pk).update(budgets=limits)
-            facts["budgets"] = limits
+            facts.update(budgets=limits, budgets_before=before)
         # A search that found nothing is made again: there may be a message, or more time.
         Action.objects.filter(
             task=task, tool="propose_repair", result__patches=[], status=Action.Status.DONE

@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from agent import queue
 from agent.errors import ModelUnavailable
-from agent.gateway import KEY_PURPOSE, Asker, Material, Question, ask
+from agent.gateway import KEY_PURPOSE, Asker, Material, Question, ask, limits
 from agent.models import ModelAnswer, ModelCall, ModelProvider, ModelRules, OfferedModel
 from authz.change import change
+from authz.decisions import may
 from authz.errors import BadRequest, Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -128,11 +129,25 @@ def remove_model(provider: ModelProvider, model_id: UUID, *, by: Actor) -> None:
 
 def change_rules(fields: Mapping[str, Any], *, by: Actor) -> ModelRules:
     """Say what may be sent where for, and how much may be spent. fields: see OF_RULES; what is
-    left out stays. Raises Denied, BadRequest."""
-    with change(by, Permission.MODELS_CHANGE, on=AsTenant(current_tenant_id())) as facts:
+    left out stays. A larger limit takes the right to raise budgets as well. Raises Denied,
+    BadRequest, or Conflict when somebody else changed a limit meanwhile.
+    """
+    tenant = AsTenant(current_tenant_id())
+    seen: dict[str, Decimal | int] | None = None
+    # Whoever may not change rules at all is refused that, below.
+    if may(by, Permission.MODELS_CHANGE, tenant):
+        wanted = limits.rules()
+        seen = _limits_of(wanted)
+        _take_rules(wanted, fields)
+        tenant.budget_raise = limits.raised(seen, _limits_of(wanted))
+    raises = tenant.budget_raise is not None
+    permission = Permission.BUDGET_RAISE if raises else Permission.MODELS_CHANGE
+    with change(by, permission, on=tenant) as facts:
         ModelRules.objects.get_or_create()
         held: ModelRules = ModelRules.objects.select_for_update().get()
         before = {name: getattr(held, name) for name in OF_RULES}
+        if _limits_of(held) != seen:
+            raise Conflict("somebody else changed the limits meanwhile; look at them again")
         _take_rules(held, fields)
         held.save()
         facts["step"] = "rules changed"
@@ -326,6 +341,10 @@ def _take_rules(held: ModelRules, fields: Mapping[str, Any]) -> None:
             setattr(held, name, int(tokens))
     if errors:
         raise BadRequest(errors)
+
+
+def _limits_of(rules: ModelRules) -> dict[str, Decimal | int]:
+    return {name: getattr(rules, name) for name in limits.NAMES}
 
 
 def _unknown(fields: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:

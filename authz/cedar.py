@@ -20,7 +20,7 @@ import rfc8785
 from cedarpy import pst
 
 from authz.permissions import Permission
-from authz.policy_facts import PolicyFacts
+from authz.policy_facts import BUDGET_UNITS, PolicyFacts
 
 _HERE = Path(__file__).parent / "policies"
 SCHEMA = (_HERE / "schema.cedarschema").read_text()
@@ -452,12 +452,18 @@ def _context(facts: PolicyFacts) -> dict[str, Any]:
             "risk": facts.risk,
             "diff_lines": facts.diff_lines,
             "classification": classified and _entity("Classification", classified),
+            "budget": facts.budget and _entity("Budget", facts.budget),
+            **{name: getattr(facts, name) for name in _AMOUNTS},
             "hour": facts.at.hour,
             "weekday": _entity("Day", _DAYS[facts.at.weekday()]),
         }
     )
 
 
+_AMOUNTS = (
+    "raised_percent",
+    *(f"{when}_{unit}" for unit in BUDGET_UNITS for when in ("old", "new")),
+)
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 

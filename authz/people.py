@@ -14,6 +14,7 @@ from authz.errors import BadRequest, Conflict
 from authz.groups import TELLERS
 from authz.models import Grant, Share, TeamMember
 from authz.permissions import Permission
+from authz.policy_facts import BudgetRaise
 from authz.roles import PROJECT_ROLES, TENANT_ROLES, Role
 from authz.sessions import drop_sessions
 from tenants.actor import Actor
@@ -38,6 +39,7 @@ class AsTenant:
 
     def __init__(self, tenant_id: UUID) -> None:
         self.pk = tenant_id
+        self.budget_raise: BudgetRaise | None = None  # what policies are told of what is asked
 
 
 def open_tenant(slug: str, name: str, host: str, *, cell: str, by: Actor) -> Scope:

@@ -12,6 +12,7 @@ class Permission(StrEnum):
     TASK_MESSAGE = "task.message"  # say something to a task that runs
     TASK_CANCEL = "task.cancel"
     TASK_UNDO = "task.undo"  # close the pull request, delete the branch
+    BUDGET_RAISE = "budget.raise"  # more steps, time, tokens, money than was allowed before
     PLAN_APPROVE = "plan.approve"  # let the agent carry its plan out, or not
     PLAN_RULE_CHANGE = "plan_rule.change"  # which plans wait for a person
     FLAKY_TEST_RELEASE = "flaky_test.release"  # let a test that was set aside count again

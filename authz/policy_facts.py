@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, Self
 from uuid import UUID
 
@@ -11,6 +12,31 @@ from tenants.scope import current_tenant_id
 
 # Where an entry of the ledger keeps them, so that other policies can be tried on it later.
 RECORDED_AS = "policy_facts"
+
+
+# What budgets are counted in, towards policies.
+BUDGET_UNITS = ("steps", "seconds", "tokens", "cents")
+# From nothing to something, or to more than this many times as much.
+MOST_PERCENT = 1_000_000
+
+
+@dataclass(frozen=True)
+class BudgetRaise:
+    """A budget that somebody wants larger: what policies may ask about it.
+
+    of: "task" or "models". raised_percent: new of old, the most of all that is raised. old, new:
+    whole numbers of steps, seconds, tokens, cents (of US dollars), those that there are.
+    """
+
+    of: str
+    raised_percent: int
+    old: Mapping[str, int]
+    new: Mapping[str, int]
+
+
+def percent_of(new: float, old: float) -> int:
+    """How much `new` is of `old`, in whole percent, rounded up; at most MOST_PERCENT."""
+    return min(MOST_PERCENT, ceil(new * 100 / old)) if old > 0 else MOST_PERCENT
 
 
 @dataclass(frozen=True)
@@ -34,6 +60,17 @@ class PolicyFacts:
     risk: int | None = None  # 0 to 100
     diff_lines: int | None = None
     classification: str | None = None  # public, internal, confidential, restricted
+    # Of a BudgetRaise.
+    budget: str | None = None
+    raised_percent: int | None = None
+    old_steps: int | None = None
+    new_steps: int | None = None
+    old_seconds: int | None = None
+    new_seconds: int | None = None
+    old_tokens: int | None = None
+    new_tokens: int | None = None
+    old_cents: int | None = None
+    new_cents: int | None = None
 
     def recorded(self) -> dict[str, Any]:
         """As the ledger keeps them: JSON values, without what is not known."""
@@ -55,7 +92,7 @@ def facts_of(by: Actor, on: Any, *, rebac: bool, now: datetime) -> PolicyFacts:
     """What policies are told when `by` wants to do something to `on`.
 
     on: may have requester_id, author_id, project_id, risk_score (0 to 100), diff_lines,
-    classification; what it has not, or has as None, is not known.
+    classification, budget_raise; what it has not, or has as None, is not known.
     """
     here = current_tenant_id()
     age = now - by.signed_in.at if by.signed_in else None
@@ -77,7 +114,19 @@ def facts_of(by: Actor, on: Any, *, rebac: bool, now: datetime) -> PolicyFacts:
         risk=getattr(on, "risk_score", None),
         diff_lines=getattr(on, "diff_lines", None),
         classification=getattr(on, "classification", None),
+        **_amounts(getattr(on, "budget_raise", None)),
     )
+
+
+def _amounts(wanted: BudgetRaise | None) -> dict[str, Any]:
+    if wanted is None:
+        return {}
+    return {
+        "budget": wanted.of,
+        "raised_percent": wanted.raised_percent,
+        **{f"old_{unit}": amount for unit, amount in wanted.old.items()},
+        **{f"new_{unit}": amount for unit, amount in wanted.new.items()},
+    }
 
 
 def _id(value: UUID | str | None) -> str | None:

@@ -4,16 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import ceil, floor
 from typing import Any
 
 from django.db.models import Q, Sum
 from django.utils import timezone
 
 from agent.models import ModelCall, ModelRules, OfferedModel, Task
+from authz.policy_facts import BudgetRaise, percent_of
 from tenants.errors import Refused
 
 MILLION = Decimal(1_000_000)
 ZERO = Decimal(0)
+# The limits of the rules.
+NAMES = (
+    *("tenant_month_usd", "tenant_month_tokens", "person_day_usd", "person_day_tokens"),
+    *("task_usd", "task_tokens"),
+)
 # What a server adds around a question: its template, the schema once more as a grammar.
 TEMPLATE_TOKENS = 512
 
@@ -37,6 +44,26 @@ def rules() -> ModelRules:
     """The pinned tenant's rules; those that hold when nobody made any."""
     found: ModelRules | None = ModelRules.objects.first()
     return found or ModelRules()
+
+
+def raised(
+    before: Mapping[str, Decimal | int], after: Mapping[str, Decimal | int]
+) -> BudgetRaise | None:
+    """What policies are told when limits become `after`; None when none gets larger.
+
+    Both: NAMES -> amount. Where several are raised, policies see the largest of them, and the most
+    that any is raised by.
+    """
+    more = [name for name in NAMES if after[name] > before[name]]
+    if not more:
+        return None
+    old, new = {}, {}
+    for ending, unit, times in (("_usd", "cents", 100), ("_tokens", "tokens", 1)):
+        if of_unit := [name for name in more if name.endswith(ending)]:
+            largest = max(of_unit, key=lambda name: after[name])
+            old[unit], new[unit] = floor(before[largest] * times), ceil(after[largest] * times)
+    most = max(percent_of(float(after[name]), float(before[name])) for name in more)
+    return BudgetRaise("models", most, old, new)
 
 
 def most_tokens(size: int, most_out: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from agent.errors import IllegalMove
 from agent.models.repositories import Repository
+from authz.policy_facts import BudgetRaise
 from tenants.models import Project, TenantScoped, User
 
 
@@ -76,6 +77,9 @@ class Task(TenantScoped):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     touched_at = models.DateTimeField(default=timezone.now)  # last sign of life
+
+    # What somebody who wants more asks for; policies look at it, and nothing stores it.
+    budget_raise: BudgetRaise | None = None
 
     class Meta(TenantScoped.Meta):
         ordering: ClassVar[list[str]] = ["-created_at"]

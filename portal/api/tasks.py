@@ -184,7 +184,7 @@ class Said(Schema):
 
 
 class Resumption(Schema):
-    """New limits, where the old ones were not enough."""
+    """New limits, where the old ones were not enough. Larger ones take `budget.raise`."""
 
     budgets: Budgets | None = None
 

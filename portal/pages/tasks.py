@@ -34,6 +34,12 @@ COLUMNS = {
     "repository": "repository__name",
     "when": "created_at",
 }
+BUDGETS = {
+    "wall_s": "Time at work",
+    "steps": "Steps",
+    "tokens": "Tokens of language models",
+    "usd": "Cost of language models",
+}
 HOWS = (
     ("find", "Find it: run the tests, repair what fails"),
     ("named", "I name the failing tests"),
@@ -173,8 +179,13 @@ def cancel(request: PortalRequest, task_id: UUID) -> HttpResponse:
 
 @require_POST
 def resume(request: PortalRequest, task_id: UUID) -> HttpResponse:
-    """Go on after the last finished step."""
-    lifecycle.resume(_found(request, task_id), by=request.actor)
+    """Go on after the last finished step, with another budget if one is given."""
+    task = _found(request, task_id)
+    typed = {name: request.POST[name] for name in budget.DEFAULTS if name in request.POST}
+    try:
+        lifecycle.resume(task, by=request.actor, budgets=typed)
+    except BadRequest as refusal:
+        return _page(request, task, typed, refusal.errors, 422)
     return redirect("task", task_id)
 
 
@@ -198,6 +209,7 @@ def _page(
     waits = task.state == Task.State.WAITING_FOR_USER
     is_open = task.is_running or waits
     so_far = progress.so_far(task)
+    said, wrong = typed or {}, errors or {}
     context = {
         "so_far": so_far,
         "confidence_word": confidence_word(so_far.confidence or 0),
@@ -220,12 +232,18 @@ def _page(
         "may_say": is_open and may(request.actor, Permission.TASK_MESSAGE, task),
         "may_cancel": is_open and may(request.actor, Permission.TASK_CANCEL, task),
         "may_resume": task.can_resume and may(request.actor, Permission.TASK_CREATE, task),
+        "budgets": [
+            (name, BUDGETS[name], budget.WORDS[name], said.get(name, limit), wrong.get(name, ""))
+            for name, limit in task.budgets.items()
+        ]
+        if task.can_resume and may(request.actor, Permission.BUDGET_RAISE, task)
+        else [],
         "may_undo": proposal is not None
         and proposal.state == Proposal.State.OPEN
         and may(request.actor, Permission.TASK_UNDO, task),
         "may_see_rules": may(request.actor, Permission.MEMBER_VIEW, task.project),
-        "typed": typed or {},
-        "errors": errors or {},
+        "typed": said,
+        "errors": wrong,
     }
     name = "tasks/detail.html#progress" if request.htmx else "tasks/detail.html"
     return render(request, name, context, status=status)

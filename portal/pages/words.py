@@ -9,6 +9,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.TASK_CREATE: ("ask for a repair, upgrade or refactoring", "asked for a change of code"),
     P.TASK_MESSAGE: ("say something to a task", "said something to a task"),
     P.TASK_UNDO: ("undo a task", "undid a task"),
+    P.BUDGET_RAISE: ("raise a budget", "raised a budget"),
     P.PLAN_APPROVE: ("decide about a plan", "decided about a plan"),
     P.PLAN_RULE_CHANGE: ("say which plans wait", "changed which plans wait for a person"),
     P.FLAKY_TEST_RELEASE: ("let a flaky test count again", "let a flaky test count again"),

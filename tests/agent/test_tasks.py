@@ -228,7 +228,7 @@ def test_what_does_not_fit_the_budget_is_not_begun_and_more_lets_it_go_on(
     assert task.state == Task.State.TIMED_OUT
     assert task.reason.startswith(reason)
     begun = Action.objects.filter(task=task).count()
-    lifecycle.resume(task, by=_by(in_acme, "bo"), budgets={"steps": 50, "tokens": 9_000, "usd": 9})
+    lifecycle.resume(task, by=_by(in_acme, "ada"), budgets={"steps": 50, "tokens": 9_000, "usd": 9})
     _run(task, 1)
     numbers = list(Action.objects.filter(task=task).values_list("number", flat=True))
     assert numbers == list(range(1, begun + 2))

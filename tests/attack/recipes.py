@@ -346,7 +346,10 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     ),
     "POST tasks/<uuid:task_id>/say/": Recipe({"text": "x"}, bo=True),
     "POST tasks/<uuid:task_id>/cancel/": Recipe({}, bo=True),
-    "POST tasks/<uuid:task_id>/resume/": Recipe({}, at={"task_id": "{failed}"}, bo=True),
+    "POST tasks/<uuid:task_id>/resume/": (
+        Recipe({}, at={"task_id": "{failed}"}, bo=True),
+        Recipe({"wall_s": "3600"}, at={"task_id": "{failed}"}),
+    ),
     "POST tasks/<uuid:task_id>/undo/": Recipe(
         {}, works=None, why_not="it led to no pull request", bo=True
     ),

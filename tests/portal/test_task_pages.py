@@ -175,6 +175,37 @@ def test_a_failed_task_goes_on(acme, sign_in):
         assert task.state == Task.State.QUEUED
 
 
+def test_a_budget_is_raised_on_the_page_by_whoever_may(acme, sign_in, entries):
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "bo", Task.State.TIMED_OUT, reason="the budget is spent")
+    ada, bo, iris = (sign_in(acme, name) for name in ("ada", "bo", "iris"))
+    page, resume = f"/tasks/{task.pk}/", f"/tasks/{task.pk}/resume/"
+    assert "Go on with another budget" in ada.get(page).content.decode()
+    assert "Go on with another budget" not in bo.get(page).content.decode()
+    assert "Go on with another budget" not in iris.get(page).content.decode()
+
+    wrong = ada.post(resume, {"wall_s": "600", "steps": "9999"})
+    refused = bo.post(resume, {"wall_s": "600", "steps": "61"})
+    api = bo.post(
+        f"/api/v1/tasks/{task.pk}/resumption",
+        {"budgets": {"steps": 61}},
+        content_type="application/json",
+    )
+
+    assert wrong.status_code == 422
+    assert "must be 1 to 200 steps" in wrong.content.decode()
+    assert 'value="9999"' in wrong.content.decode()
+    assert refused.status_code == 403
+    assert "raise a budget" in refused.content.decode()
+    assert api.status_code == 403
+    assert "raise a budget" in api.json()["detail"]
+    assert ada.post(resume, {"wall_s": "600", "steps": "61"}).status_code == 302
+    assert entries(acme)[-1] == ("budget.raise", "ok")
+    with tenant_scope(acme.scope):
+        task.refresh_from_db()
+        assert (task.state, task.budgets["steps"]) == (Task.State.QUEUED, 61)
+
+
 def test_somebody_of_another_project_finds_no_such_task(acme, globex, sign_in):
     with tenant_scope(acme.scope):
         task = repair_of(acme, "bo", Task.State.IN_PROGRESS)

@@ -42,6 +42,13 @@ CONTEXT = {
     "risk": ("Long", False),
     "diff_lines": ("Long", False),
     "classification": ("Classification", False),
+    "budget": ("Budget", False),
+    "raised_percent": ("Long", False),
+    **{
+        f"{when}_{unit}": ("Long", False)
+        for unit in ("steps", "seconds", "tokens", "cents")
+        for when in ("old", "new")
+    },
     "hour": ("Long", True),
     "weekday": ("Day", True),
 }

@@ -76,6 +76,7 @@ ADMINISTER = [
     P.POLICY_CHANGE,
     P.POLICY_APPROVE,
     P.POLICY_RESTORE,
+    P.BUDGET_RAISE,
 ]
 TENANT, AGENT, REQUESTER = "platform:same-tenant", "platform:never-agents", "requester-never"
 
@@ -268,6 +269,7 @@ def test_unusable_rules_deny_all_that_they_could_have_stopped_but_can_be_repaire
 
 
 RESTRICTED = {"diff_lines": 1, "risk": 0, "classification": "restricted"}
+RAISE = {"budget": "task", "raised_percent": 200, "old_cents": 1000, "new_cents": 2000}
 WINDOW = "restricted-in-the-window"
 
 
@@ -290,11 +292,18 @@ def test_the_examples_are_off_and_each_works_when_it_is_switched_on():
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 1, "risk": 0, "at": sunday}, "working-hours"),
         (P.PROPOSAL_COUNTERSIGN, {"diff_lines": 1, "risk": 0, "at": night}, "working-hours"),
         (P.PACK_EXPORT, {"classification": "restricted", "kind": "robot"}, "restricted-by-hand"),
+        (P.BUDGET_RAISE, RAISE | {"new_cents": 2001}, "budgets-in-steps"),
+        (P.BUDGET_RAISE, RAISE | {"raised_percent": 201}, "budgets-in-steps"),
+        (P.BUDGET_RAISE, RAISE | {"new_cents": None}, "budgets-in-steps"),
+        (P.BUDGET_RAISE, RAISE | {"requester": "ada"}, "budgets-by-a-second-person"),
     ]:
         said = cedar.judge(permission, replace(FINE, **otherwise), own)
         assert said.policies == (f"tenant:{stopped_by}",), otherwise
     small = replace(FINE, diff_lines=3000, risk=60)
     assert cedar.judge(P.PROPOSAL_COUNTERSIGN, small, own).allowed
+    assert cedar.judge(P.BUDGET_RAISE, replace(FINE, **RAISE), own).allowed
+    limits = replace(FINE, budget="models", raised_percent=900, new_cents=500_000)
+    assert cedar.judge(P.BUDGET_RAISE, limits, own).allowed
     in_window = replace(FINE, **RESTRICTED)
     assert cedar.judge(P.PROPOSAL_COUNTERSIGN, in_window, own).allowed
 
@@ -545,6 +554,8 @@ def test_what_is_not_known_is_not_made_up(in_acme):
         "author",
         "risk",
         "diff_lines",
+        "budget",
+        *cedar._AMOUNTS,
     }
     assert facts.classification == "internal"
     assert PolicyFacts.of_record(facts.recorded()) == facts

@@ -19,6 +19,7 @@ from authz import cedar
 from authz.permissions import Permission as P
 from authz.policy_facts import PolicyFacts
 
+AMOUNTS = [name for name in CONTEXT if name.startswith(("raised_", "old_", "new_"))]
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 APPROVE = sorted(p for p in cedar.SENSITIVE if "approve" in cedar.ACTIONS[p])
 ADMINISTER = sorted(p for p in cedar.SENSITIVE if "administer" in cedar.ACTIONS[p])
@@ -37,6 +38,18 @@ THEOREMS: dict[str, Theorem] = {
     "agents never do anything sensitive": (
         sorted(cedar.SENSITIVE),
         lambda w: w.kind_is("agent"),
+    ),
+    "nobody but a person raises a budget": (
+        [P.BUDGET_RAISE],
+        lambda w: z3.Not(w.kind_is("human")),
+    ),
+    "a budget is raised by whoever signed in lately, not by a token": (
+        [P.BUDGET_RAISE],
+        lambda w: z3.Or(
+            w["context.token"],
+            z3.Not(w.has("context.signed_in_seconds")),
+            w["context.signed_in_seconds"] > 43_200,
+        ),
     ),
     "agents and programs never approve": (APPROVE, lambda w: w.kind_is("agent", "robot")),
     "only people countersign and administer": (
@@ -107,6 +120,23 @@ OF_EXAMPLES: dict[str, Theorem] = {
             w["context.weekday"] >= ENUMS["Day"].index("saturday"),
         ),
     ),
+    "budgets in steps": (
+        [P.BUDGET_RAISE],
+        lambda w: z3.And(
+            w.has("context.budget"),
+            w["context.budget"] == ENUMS["Budget"].index("task"),
+            z3.Or(
+                z3.Not(w.has("context.raised_percent")),
+                w["context.raised_percent"] > 200,
+                z3.Not(w.has("context.new_cents")),
+                w["context.new_cents"] > 2000,
+            ),
+        ),
+    ),
+    "budgets by a second person": (
+        [P.BUDGET_RAISE],
+        lambda w: z3.And(w.has("resource.requester"), w["resource.requester"] == w.principal),
+    ),
     "restricted evidence by hand": (
         [P.PACK_EXPORT],
         lambda w: z3.And(
@@ -143,7 +173,7 @@ def _facts(world: World, model: z3.ModelRef) -> PolicyFacts:
         return None if value(at) is None else str(value(at))
 
     at = MONDAY + timedelta(days=value("context.weekday"), hours=value("context.hour"))
-    classified = value("context.classification")
+    classified, budget = value("context.classification"), value("context.budget")
     return PolicyFacts(
         rebac=value("context.rebac"),
         actor=str(model.eval(world.principal, model_completion=True)),
@@ -162,6 +192,8 @@ def _facts(world: World, model: z3.ModelRef) -> PolicyFacts:
         risk=value("context.risk"),
         diff_lines=value("context.diff_lines"),
         classification=None if classified is None else ENUMS["Classification"][classified],
+        budget=None if budget is None else ENUMS["Budget"][budget],
+        **{name: value(f"context.{name}") for name in AMOUNTS},
     )
 
 
@@ -211,6 +243,21 @@ def edited(old: str, new: str) -> str:
     return cedar.PLATFORM.replace(old, new)
 
 
+def whoever(permission: P) -> str:
+    """The platform's policies, with the rules about kinds of actors leaving this permission out."""
+    others = ", ".join(f'Action::"{p}"' for p in sorted(cedar.SENSITIVE - {permission}))
+    text = cedar.PLATFORM
+    for name in ("never-agents", "programs-never-approve", "only-people-decide"):
+        text, changed = re.subn(
+            rf'(@id\("{name}"\).*?forbid\(\s*principal,\s*)action[^)]*?(,\s*resource)',
+            rf"\1action in [{others}]\2",
+            text,
+            flags=re.DOTALL,
+        )
+        assert changed == 1, name
+    return text
+
+
 WIDENED = {
     "rebac forgotten": (
         "nothing without a role or relation",
@@ -234,6 +281,19 @@ WIDENED = {
         ),
     ),
     "programs approve": ("agents and programs never approve", without("programs-never-approve")),
+    "agents raise budgets": (
+        "nobody but a person raises a budget",
+        whoever(P.BUDGET_RAISE),
+    ),
+    "budgets by a token": (
+        "a budget is raised by whoever signed in lately, not by a token",
+        # The group forgotten: every rule about it passes the action by.
+        edited(
+            'action in [Action::"approve", Action::"administer"],\n  resource\n)\n'
+            "when { context.token }",
+            'action in Action::"approve",\n  resource\n)\nwhen { context.token }',
+        ),
+    ),
     "anybody decides": ("only people countersign and administer", without("only-people-decide")),
     "requesters approve": ("requesters never approve", without("requester-never-approves")),
     "requesters approve one thing": (
@@ -369,6 +429,8 @@ def _drawn(chance: random.Random) -> PolicyFacts:
         risk=chance.choice([None, 0, 60, 61]),
         diff_lines=chance.choice([None, 1, 3000, 3001]),
         classification=chance.choice([None, *ENUMS["Classification"]]),
+        budget=chance.choice([None, *ENUMS["Budget"]]),
+        **{name: chance.choice([None, 0, 200, 201, 2000, 2001]) for name in AMOUNTS},
     )
 
 
@@ -383,7 +445,8 @@ def _meant(world: World, facts: PolicyFacts) -> list[tuple[z3.ExprRef, z3.ExprRe
         "context.hour": facts.at.hour,
         "context.weekday": ENUMS["Day"][facts.at.weekday()],
     }
-    for name in ("rebac", "door", "token", "mfa", "signed_in_seconds", "risk", "diff_lines"):
+    for name in ("rebac", "door", "token", "mfa", "signed_in_seconds", "risk", "diff_lines",
+                 "budget", *AMOUNTS):  # fmt: skip
         said[f"context.{name}"] = getattr(facts, name)
     said["context.classification"] = facts.classification
     pairs = [(world.principal, z3.IntVal(_number(facts.actor)))]
