@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from agent import fetch_step
 from agent.bugs import BugReport, named_in
 from agent.errors import NothingLeftToTry
 from agent.loop import Action, Plan, PlannedStep, Step, Work
@@ -41,7 +42,10 @@ class BugfixPlanner:
         report = BugReport.from_json(work.constraints)
         tools = [name for name in WHYS if name != "write_test" or report.code]
         return Plan(
-            steps=tuple(PlannedStep(tool, WHYS[tool]) for tool in tools),
+            steps=(
+                *fetch_step.planned(work),
+                *(PlannedStep(tool, WHYS[tool]) for tool in tools),
+            ),
             approvals=(COUNTERSIGN,),
             risk_score=RISK[report.how],
             compliance_targets=report.compliance,
@@ -52,6 +56,8 @@ class BugfixPlanner:
         report = BugReport.from_json(work.constraints)
         if work.steps and not work.steps[-1].ok:
             return _after_trouble(work)
+        if fetch := fetch_step.due(work):
+            return fetch
         if not work.done("code_search"):
             return Action("code_search", {"query": _query(report, work), "scope": "**"})
         if report.code and not work.done("write_test"):

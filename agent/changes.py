@@ -9,6 +9,7 @@ The report of such a change, as it is kept and shown:
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from typing import Any, Self
 
 from packaging.utils import canonicalize_name
@@ -19,6 +20,7 @@ from agent.proof import Judged
 
 FORMAT = "countersign-change/1"
 WHY_LIMIT = 4_000  # characters
+PACKAGES = 10  # that one upgrade may be about
 REFACTORINGS = ("rename", "extract", "move")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,98}[A-Za-z0-9])?")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -27,40 +29,72 @@ _PATH = re.compile(r"(?!.*(?:^|/)\.\.(?:/|$))[^/\x00-\x1f\\][^\x00-\x1f\\]{0,498
 
 
 @dataclass(frozen=True)
-class UpgradeRequest:
-    """A package to bring to another version. version: empty for the newest that is allowed."""
+class Wanted:
+    """One package, and the version it is to have; empty for the newest that is allowed."""
 
     package: str
     version: str
+
+    def __str__(self) -> str:
+        return f"{self.package} to {self.version or 'the newest version allowed'}"
+
+
+@dataclass(frozen=True)
+class UpgradeRequest:
+    """Packages to bring to other versions, all in one pull request."""
+
+    packages: tuple[Wanted, ...]
     why: str = ""
 
     @property
     def title(self) -> str:
-        return f"Upgrade {self.package} to {self.version or 'the newest version allowed'}"
+        first, *more = self.packages
+        also = f" and {more[0]}" if len(more) == 1 else f" and {len(more)} others" if more else ""
+        return f"Upgrade {first}{also}"
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
-        """Reads a form or the API. Raises BadReport with a message per field."""
-        package = str(fields.get("package", "")).strip()
-        version = str(fields.get("version", "")).strip()
+        """Reads a form or the API. Raises BadReport with a message per field.
+
+        package, version: the first. also: more of them, name or name==version, a list or lines.
+        """
         why, errors = _why(fields)
-        if not _PACKAGE.fullmatch(package):
-            errors["package"] = "must be the name of a package, such as requests"
-        if version:
-            try:
-                Version(version)
-            except InvalidVersion:
-                errors["version"] = "must be a version such as 2.31.0, or empty"
+        said = fields.get("also") or ()
+        more = said.splitlines() if isinstance(said, str) else [str(one) for one in said]
+        version = str(fields.get("version", "")).strip()
+        wanted = [_wanted(str(fields.get("package", "")).strip(), version, errors)]
+        for line in filter(None, (one.strip() for one in more)):
+            name, _, its = line.partition("==")
+            wrong: dict[str, str] = {}
+            wanted.append(_wanted(name.strip(), its.strip(), wrong))
+            if wrong or line.endswith("="):
+                errors["also"] = f"{line[:80]!r} must be a package such as idna, or idna==3.7"
+        names = [one.package for one in wanted]
+        if not errors and len(set(names)) < len(names):
+            errors["also"] = "must not name a package twice"
+        elif len(names) > PACKAGES:
+            errors["also"] = f"must name at most {PACKAGES - 1} packages besides the first"
         if errors:
             raise BadReport(errors)
-        return cls(canonicalize_name(package), version, why)
+        return cls(tuple(wanted), why)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"packages": [asdict(one) for one in self.packages], "why": self.why}
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
-        return cls(said["package"], said["version"], said["why"])
+        return cls(tuple(Wanted(**one) for one in said["packages"]), said["why"])
+
+
+def _wanted(package: str, version: str, errors: dict[str, str]) -> Wanted:
+    if not _PACKAGE.fullmatch(package):
+        errors["package"] = "must be the name of a package, such as requests"
+    if version:
+        try:
+            Version(version)
+        except InvalidVersion:
+            errors["version"] = "must be a version such as 2.31.0, or empty"
+    return Wanted(canonicalize_name(package), version)
 
 
 @dataclass(frozen=True)
@@ -119,7 +153,7 @@ class RefactorRequest:
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
-        return cls(**said)
+        return cls(**{one.name: said[one.name] for one in fields_of(cls)})
 
 
 def _why(fields: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

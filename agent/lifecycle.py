@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -156,7 +157,7 @@ def _file(
             project_id=repository.project_id,
             repository=repository,
             goal=report.title,
-            constraints=report.to_json(),
+            constraints={**report.to_json(), **_registry()},
             budgets=limits,
             owner=owner,
         )
@@ -166,6 +167,11 @@ def _file(
         facts.update(repository=repository.name, report=task.constraints, budgets=limits)
         _queue(task)
     return task
+
+
+def _registry() -> dict[str, str]:
+    """Where packages may come from, as whoever asks is told; the task keeps to it."""
+    return {"registry": settings.PACKAGE_REGISTRY} if settings.PACKAGE_REGISTRY else {}
 
 
 def approve_plan(task: Task, digest: str, *, by: Actor) -> None:

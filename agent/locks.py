@@ -52,6 +52,18 @@ def pins(content: bytes) -> list[tuple[str, str]]:
     return [(name, versions[0]) for name, versions in found.items() if len(versions) == 1]
 
 
+def hashes(content: bytes) -> list[tuple[str, str, set[str]]]:
+    """(package, version, SHA-256 of its files) of each that comes from a registry."""
+    found: list[tuple[str, str, set[str]]] = []
+    for entry in _entries(_read(content)):
+        if _is_of_a_registry(entry):
+            files = [*entry.get("wheels", ()), *entry.get("files", ()), entry.get("sdist")]
+            said = {str(one.get("hash", "")) for one in files if isinstance(one, dict)}
+            known = {one.removeprefix("sha256:") for one in said if one.startswith("sha256:")}
+            found.append((canonicalize_name(entry["name"]), entry["version"], known))
+    return found
+
+
 def bumped(
     path: str, text: str, name: str, version: str, file: str, wheel: bytes, needs: list[Requirement]
 ) -> str:

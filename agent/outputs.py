@@ -13,6 +13,7 @@ PROOF = "red-green.json"
 EXPLANATION = "explanation.json"
 CHARACTER = "characterisation.json"  # calls of a function as they were recorded
 CHANGE = "change.json"  # what an upgrade or a refactoring did, for its description
+FETCHED = "packages.json"  # wheels that were fetched for the task, with their digests
 TESTS = "tests:"  # prefix of what test runs reported; the rest is their purpose
 JUNIT = ".junit.xml"  # suffix of test results of the patched tree; before it is their purpose
 LOG = "log:"  # prefix of what tools printed; the rest is the number of the step

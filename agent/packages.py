@@ -1,7 +1,7 @@
 """Packages that a repository asks for: what it declares, which wheels there are, what fits.
 
-Wheels come from a folder of this installation and from the repository itself; nothing is looked up
-over a network. Words of a wheel are a stranger's.
+Wheels come from a folder of this installation, from the repository itself and, where whoever asks
+brings it, from elsewhere. Words of a wheel are a stranger's.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from agent import locks
 
@@ -115,36 +115,66 @@ class Wheel:
         return hashlib.sha256(self.read()).hexdigest()
 
 
-class Shelf:
-    """The wheels that are at hand and can run here."""
+def nowhere(name: str) -> Sequence[Wheel]:
+    """There is nothing but what is at hand."""
+    return ()
 
-    def __init__(self, wheels: Collection[Wheel]) -> None:
+
+class Shelf:
+    """The wheels that are at hand and can run here.
+
+    elsewhere: gives wheels by package. It is asked only for packages of which nothing is at hand:
+    a package of one's own must not come from where anybody may give theirs the same name.
+    """
+
+    def __init__(
+        self,
+        wheels: Collection[Wheel],
+        elsewhere: Callable[[str], Sequence[Wheel]] = nowhere,
+    ) -> None:
+        self._elsewhere = elsewhere
         self._by_name: dict[str, list[Wheel]] = {}
         for wheel in wheels:
             self._by_name.setdefault(wheel.name, []).append(wheel)
         for found in self._by_name.values():
-            found.sort(key=lambda wheel: (wheel.version, wheel.file), reverse=True)
+            found.sort(key=_newness, reverse=True)
 
     @classmethod
-    def of(cls, files: Mapping[str, bytes], folder: Path) -> "Shelf":
-        """Wheels that the repository holds, then those of a folder, which need not exist."""
+    def of(
+        cls,
+        files: Mapping[str, bytes],
+        folder: Path,
+        fetched: Collection[Wheel] = (),
+        elsewhere: Callable[[str], Sequence[Wheel]] = nowhere,
+    ) -> "Shelf":
+        """Wheels that the repository holds, then those of a folder, which need not exist, then
+        what was fetched of packages of which neither has any."""
         wheels = [
             wheel
             for path, content in sorted(files.items())
             if path.endswith(".whl")
-            and (wheel := _wheel(path.rpartition("/")[2], partial(bytes, content)))
+            and (wheel := wheel_of(path.rpartition("/")[2], partial(bytes, content)))
         ]
         for path in sorted(folder.rglob("*.whl")) if folder.is_dir() else ():
-            if wheel := _wheel(path.name, path.read_bytes):
+            if wheel := wheel_of(path.name, path.read_bytes):
                 wheels.append(wheel)
-        return cls(wheels)
+        own = {wheel.name for wheel in wheels}
+        return cls([*wheels, *(one for one in fetched if one.name not in own)], elsewhere)
 
     def versions(self, name: str) -> Sequence[Wheel]:
         """Every wheel of a package, newest first."""
-        return self._by_name.get(canonicalize_name(name), [])
+        key = canonicalize_name(name)
+        if key not in self._by_name:
+            self._by_name[key] = sorted(self._elsewhere(key), key=_newness, reverse=True)
+        return self._by_name[key]
 
 
-def _wheel(name: str, read: Callable[[], bytes]) -> Wheel | None:
+def _newness(wheel: Wheel) -> tuple[Version, str]:
+    return wheel.version, wheel.file
+
+
+def wheel_of(name: str, read: Callable[[], bytes]) -> Wheel | None:
+    """The wheel with that name of a file; None when it is none, or cannot run here."""
     try:
         package, version, _, tags = parse_wheel_filename(name)
     except InvalidWheelFilename:
@@ -152,6 +182,7 @@ def _wheel(name: str, read: Callable[[], bytes]) -> Wheel | None:
     return Wheel(package, version, name, read) if tags & _tags() else None
 
 
+@cache
 def _tags() -> frozenset[object]:
     return frozenset(sys_tags())
 
@@ -199,6 +230,36 @@ def declared(files: Mapping[str, bytes]) -> list[Declared]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 found.append(Declared(path, text, requirement))
     return found
+
+
+def hashes(files: Mapping[str, bytes]) -> dict[tuple[str, str], set[str]]:
+    """SHA-256 (hex) of files by (package, version), as far as the repository's locks name them."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for path in sorted(files):
+        if locks.is_lock(path):
+            rows = locks.hashes(files[path])
+        elif _REQUIREMENTS.search(path):
+            rows = list(_hashes_of(files[path].decode(errors="replace")))
+        else:
+            continue
+        for name, said, known in rows:
+            try:
+                version = Version(said)
+            except InvalidVersion:
+                continue
+            if known:
+                found.setdefault((name, str(version)), set()).update(known)
+    return found
+
+
+def _hashes_of(text: str) -> Iterator[tuple[str, str, set[str]]]:
+    """(package, version, SHA-256) of each pin, which may go on over several lines."""
+    for line in re.sub(r"\\[ \t]*\n", " ", text).split("\n"):
+        name, pinned, rest = line.partition("==")
+        version, *_ = re.split(r"[;\s]", rest.strip(), maxsplit=1)
+        known = {said.rpartition(":")[2] for said in _HASH.findall(line)}
+        if pinned and known:
+            yield canonicalize_name(name.partition("[")[0].strip()), version, known
 
 
 def _requirement_of(line: str) -> str:

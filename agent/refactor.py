@@ -1,5 +1,6 @@
 """Plans a refactoring: what the code does is written down first, then changed, then seen again."""
 
+from agent import fetch_step
 from agent.changes import RefactorRequest
 from agent.errors import NothingLeftToTry
 from agent.loop import Action, Plan, PlannedStep, Work
@@ -20,7 +21,7 @@ class RefactorPlanner:
         """All steps in their order; a person must countersign what comes out."""
         after = [PlannedStep(*said) for name, said in WHYS.items() if name not in _OF_UPGRADES]
         return Plan(
-            steps=(*FIRST, *after),
+            steps=(*fetch_step.planned(work), *FIRST, *after),
             approvals=(COUNTERSIGN,),
             risk_score=RISK,
             compliance_targets=(),
@@ -30,6 +31,8 @@ class RefactorPlanner:
         """The next step of the flow. Nothing is changed unless every test passes before."""
         asked = RefactorRequest.from_json(work.constraints)
         require_no_trouble(work)
+        if fetch := fetch_step.due(work):
+            return fetch
         if not work.done("characterise"):
             return Action("characterise", _where(asked))
         if not ran(work, "baseline"):

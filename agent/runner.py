@@ -60,7 +60,7 @@ from agent.recommender import CatalogueChanged
 from agent.refactor import RefactorPlanner
 from agent.retrieval.citing import Cited
 from agent.risk import measure
-from agent.supplies import environment_of
+from agent.supplies import environment_of, registry_here
 from agent.tools import TOOLS, BadArguments, Bench, Cost, Observation, Tool
 from agent.upgrade import UpgradePlanner
 from agent.watch import Watch
@@ -125,6 +125,7 @@ class Toolbox:
         self.kept: dict[str, Stored] = {}
         self.intent: Intent | None = None
         self.flaky: tuple[str, ...] = ()
+        self.denied = False
 
     def perform(self, action: loop.Action, work: loop.Work) -> loop.Step:
         """Run one tool. The action's row shows that it is running before it starts.
@@ -171,7 +172,7 @@ class Toolbox:
         sums = taken.aggregate(tokens=Sum("tokens"), usd=Sum("usd"))
         row.cost_tokens, row.cost_usd = sums["tokens"] or 0, sums["usd"] or 0
         row.status = Action.Status.DONE if seen.ok else Action.Status.FAILED
-        self.row, self.kept, self.flaky = row, kept, seen.flaky
+        self.row, self.kept, self.flaky, self.denied = row, kept, seen.flaky, seen.denied
         return loop.Step(action, seen.said, seen.ok, outputs, seen.result)
 
     def _begin(self, action: loop.Action, tool: Tool, number: int) -> tuple[Action, Intent]:
@@ -193,6 +194,7 @@ class Toolbox:
             Message.objects.filter(task=self.task, read_before=None).update(read_before=number)
             facts.phase = "intent"
             facts.update(tool=action.tool, step=number, again=not created, reserved=aside)
+            facts.update(tool.recorded(action.params))
         return row, facts.intent
 
     def _model(self, watch: Watch) -> Callable[[gateway.Question], gateway.Answer] | None:
@@ -214,13 +216,14 @@ class Toolbox:
         row.observation, row.status = str(why), Action.Status.REFUSED
         # An intent, if there was one, has its answer in the ledger already.
         self.row, self.kept, self.flaky, self.intent = row, {}, (), None
+        self.denied = True
         return loop.Step(action, str(why), ok=False, refused=True)
 
 
 def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
     """What the tools of this task may touch. also: `cancelled` and `say` of a running step."""
     agent = _agent_account(task)
-    return Bench(
+    bench = Bench(
         tenant_id=current_tenant_id(),
         task_id=task.pk,
         task_name=task.short,
@@ -238,7 +241,8 @@ def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
         requester=Person(task.owner.name, task.owner.email),
         sandbox=sandbox.engine,
         packages=settings.PACKAGES_DIR,
-        environment=environment_of,
+        registry=registry_here(),
+        fetched=settings.FETCHED_DIR,
         earlier=earlier,
         search=partial(_cited, task.project_id),
         code=partial(_code, task),
@@ -248,6 +252,7 @@ def bench_for(task: Task, earlier: dict[str, str], **also: Any) -> Bench:
         ),
         **also,
     )
+    return replace(bench, environment=lambda files: environment_of(files, bench.shelf(files)))
 
 
 def _readable(project_id: UUID) -> list[UUID]:
@@ -430,7 +435,7 @@ def _step(task: Task, by: Actor) -> None:
         else:
             facts.answers = tools.intent
             facts.update(_keep_step(task, tools))
-            if tools.row.status == Action.Status.REFUSED:
+            if tools.denied:
                 facts.outcome = "denied"
         if work.phase == loop.Phase.DONE:
             proposal = _propose(task, _outputs(work), by=by)
@@ -487,6 +492,7 @@ def _keep_step(task: Task, tools: Toolbox) -> dict[str, Any]:
         "duration_ms": row.duration_ms,
         "outputs": row.outputs,
     }
+    said |= TOOLS[row.tool].recorded(row.result) if row.tool in TOOLS else {}
     if row.status == Action.Status.REFUSED:
         said["arguments"] = json.dumps(row.params)[:2_000]
     if tools.flaky:

@@ -1,5 +1,6 @@
 """Plans the upgrade of a package: what stands, the change, what stands then, a pull request."""
 
+from agent import fetch_step
 from agent.changes import UpgradeRequest
 from agent.errors import NothingLeftToTry
 from agent.loop import Action, Plan, PlannedStep, Step, Work
@@ -26,7 +27,10 @@ class UpgradePlanner:
     def plan(self, work: Work) -> Plan:
         """All steps in their order; a person must countersign what comes out."""
         return Plan(
-            steps=tuple(PlannedStep(tool, why) for tool, why in WHYS.values()),
+            steps=(
+                *fetch_step.planned(work),
+                *(PlannedStep(tool, why) for tool, why in WHYS.values()),
+            ),
             approvals=(COUNTERSIGN,),
             risk_score=RISK,
             compliance_targets=(),
@@ -36,10 +40,13 @@ class UpgradePlanner:
         """The next step of the flow. Tests that fail with the new version end nothing."""
         asked = UpgradeRequest.from_json(work.constraints)
         require_no_trouble(work)
+        packages = asked.to_json()["packages"]
+        if fetch := fetch_step.due(work, packages):
+            return fetch
         if not ran(work, "baseline"):
             return tests("base", "baseline")
         if not work.done("bump_dependency"):
-            return Action("bump_dependency", {"package": asked.package, "version": asked.version})
+            return Action("bump_dependency", {"packages": packages})
         return finish(work)
 
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import os
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -79,6 +79,43 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(word) for word in words(name, ""))
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be networks like 10.1.0.0/16: {error}") from error
+
+
+def https(name: str) -> str:
+    """An address with TLS, without a name or password in it, as a folder; empty when not set."""
+    value = text(name, "").strip()
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise ImproperlyConfigured(
+            f"{name} must look like https://packages.example.com/simple/, without a password"
+        )
+    return value.rstrip("/") + "/"
+
+
+def addresses(name: str) -> dict[str, tuple[str, int]]:
+    """Where hosts are, as host=10.1.2.3:443 with commas; none when NAME is not set."""
+    found = {}
+    for word in words(name, ""):
+        host, _, place = word.partition("=")
+        try:
+            where = urlsplit(f"//{place}")
+            address, port = str(ip_address(where.hostname or "")), where.port or 443
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: host=10.1.2.3:443, not {word!r}") from error
+        found[host.strip().lower()] = (address, port)
+    return found
+
+
+def file(name: str) -> Path | None:
+    """A file that can be read; None when NAME is not set."""
+    value = text(name, "").strip()
+    if not value:
+        return None
+    if not Path(value).is_file():
+        raise ImproperlyConfigured(f"{name}: there is no file {value}")
+    return Path(value)
 
 
 def database(name: str) -> dict[str, Any]:

@@ -79,6 +79,12 @@ if len(WITNESSES) < WITNESS_QUORUM:
 PACK_DAYS = environment.number("PACK_DAYS", 30)  # how long a pack can be downloaded
 # Wheels and codemods for upgrades, served to sandboxes; need not exist.
 PACKAGES_DIR = Path(environment.text("PACKAGES_DIR", str(DATA_DIR / "packages")))
+# What was fetched from a registry of packages, and the only one that may be asked; empty: none.
+FETCHED_DIR = DATA_DIR / "fetched"
+PACKAGE_REGISTRY = environment.https("PACKAGE_REGISTRY")
+PACKAGE_REGISTRY_HOSTS = environment.words("PACKAGE_REGISTRY_HOSTS", "")
+PACKAGE_REGISTRY_ADDRESSES = environment.addresses("PACKAGE_REGISTRY_ADDRESSES")
+PACKAGE_REGISTRY_CERTIFICATES = environment.file("PACKAGE_REGISTRY_CERTIFICATES")
 CATALOGUE_DIR = Path(environment.text("CATALOGUE_DIR", str(BASE_DIR / "schemas" / "catalog")))
 # Copies of public sources that an operator put there, for a portal without the internet.
 CATALOGUE_SOURCES_DIR = (

@@ -49,12 +49,14 @@ class Allowed:
 class Proxy:
     """Listens on a socket file in a folder of its own, while the `with` block runs.
 
-    refused: what was asked for and not allowed, as host:port.
+    refused: what was asked for and not allowed, as host:port. unreached: what was allowed and did
+    not answer, with the reason.
     """
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
         self.refused: list[str] = []
+        self.unreached: list[str] = []
         self.folder = Path()
 
     def __enter__(self) -> Self:
@@ -97,16 +99,27 @@ class Proxy:
                     caller.sendall(b"HTTP/1.1 405 Only CONNECT\r\n\r\n")
                     return
                 host, port = asked[1].decode(), int(asked[2])
-                address = self._allowed.address(host, port)
-                if address is None:
-                    self.refused.append(f"{host}:{port}")
-                    caller.sendall(b"HTTP/1.1 403 Not on the list\r\n\r\n")
-                    return
-                with socket.create_connection(address, _PATIENCE_S) as out:
-                    caller.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
-                    relay(caller, out)
+                out = self._connected(caller, host, port)
+                if out is not None:
+                    with out:
+                        caller.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                        relay(caller, out)
             except OSError:
                 return  # either side went away: the client inside says what failed
+
+    def _connected(self, caller: socket.socket, host: str, port: int) -> socket.socket | None:
+        """The other side; None when there is none, which the caller has been told."""
+        try:
+            address = self._allowed.address(host, port)
+            if address is not None:
+                return socket.create_connection(address, _PATIENCE_S)
+        except OSError as error:
+            self.unreached.append(f"{host}:{port} cannot be reached: {error.strerror or error}")
+            caller.sendall(b"HTTP/1.1 502 Not reached\r\n\r\n")
+            return None
+        self.refused.append(f"{host}:{port}")
+        caller.sendall(b"HTTP/1.1 403 Not on the list\r\n\r\n")
+        return None
 
 
 def _head(caller: socket.socket) -> bytes:

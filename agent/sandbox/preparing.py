@@ -1,10 +1,8 @@
-"""Prepares the environment of a repository from its lock file: fetched, built, then kept."""
+"""Makes an environment of wheels: installed in a sandbox without a network, then kept."""
 
-import dataclasses
 import hashlib
 import io
 import json
-import re
 import sys
 import tarfile
 import tempfile
@@ -13,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.utils import parse_wheel_filename
 
-from agent.sandbox import collecting, egress, environments, forwarding, logs
+from agent.sandbox import collecting, environments, logs
 from agent.sandbox.bubblewrap import Bubblewrap
 from agent.sandbox.gvisor import GVisor
 from agent.sandbox.job import (
@@ -28,7 +26,6 @@ from agent.sandbox.job import (
     SandboxUnavailable,
 )
 
-LOCK_BYTES = 1_000_000
 _MIB = 1024**2
 _LIMITS = Limits(
     wall_s=600,
@@ -39,15 +36,11 @@ _LIMITS = Limits(
     artifacts=500,
 )
 _FILES = 100_000
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
-# Options could name another index, a folder or a file: a lock names packages and hashes.
-_LINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]*\])?==\S+(\s*;[^\\]*)?(\s*\\)?")
 _PIP = [
     f"{ENVIRONMENT}/bin/python",
     f"{INPUTS}/pip.whl/pip",
     "--isolated",
     "--no-cache-dir",
-    "--retries=1",
 ]
 _QUIET = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--no-color"]
 _BUILD = (
@@ -58,43 +51,7 @@ _BUILD = (
 
 
 class CannotPrepare(Exception):
-    """A lock file that no environment can be made from; the message says why, untrusted words."""
-
-
-def locked(
-    lock: bytes,
-    *,
-    engine: GVisor,
-    allowed: egress.Allowed,
-    index: str = "",
-    certificates: bytes = b"",
-) -> Environment:
-    """An environment with what a lock file names, made once and then found by its digest.
-
-    lock: the format of `pip install --requirement`, every package pinned and with hashes.
-    allowed: hosts of the package registry; nothing else can be reached, and only while fetching.
-    index: address of the registry's index; empty for pip's own.
-    certificates: PEM, of a registry that the machine's do not vouch for.
-    Only wheels are taken, so nothing of a package runs while it is installed.
-    Raises CannotPrepare.
-    """
-    _check(lock)
-    digest = hashlib.sha256(
-        json.dumps([2, environments.interpreter(), hashlib.sha256(lock).hexdigest()]).encode()
-    ).hexdigest()
-    final = engine.store / digest
-    prefix = Path(sys.base_prefix)
-    if not final.exists():
-        inputs = {"lock.txt": lock, "pip.whl": _pip()}
-        wheels = _fetched(inputs, engine, allowed, index, certificates)
-        made = _built(inputs, wheels, engine)
-        engine.store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=engine.store, prefix=".making-") as folder:
-            environment = Path(folder) / "environment"
-            environments.make_empty(environment)
-            _unpack(made, environment)
-            environments.keep(environment, final)
-    return Environment(digest, final, prefix)
+    """Wheels that no environment can be made of; the message says why, untrusted words."""
 
 
 def from_wheels(wheels: Mapping[str, bytes], *, engine: GVisor | Bubblewrap) -> Environment:
@@ -126,23 +83,6 @@ def from_wheels(wheels: Mapping[str, bytes], *, engine: GVisor | Bubblewrap) -> 
     return Environment(digest, final, Path(sys.base_prefix))
 
 
-def _check(lock: bytes) -> None:
-    try:
-        text = lock.decode()
-    except UnicodeDecodeError:
-        raise CannotPrepare("the lock file is not UTF-8") from None
-    if len(lock) > LOCK_BYTES:
-        raise CannotPrepare(f"the lock file has more than {LOCK_BYTES} bytes")
-    for number, line in enumerate(text.splitlines(), 1):
-        said = line.partition(" #")[0].strip()
-        if not said or said.startswith("#"):
-            continue
-        if not (_HASH.fullmatch(said.removesuffix("\\").strip()) or _LINE.fullmatch(said)):
-            raise CannotPrepare(
-                f"line {number} of the lock file is neither a pinned package nor its sha256"
-            )
-
-
 def _pip() -> bytes:
     """The pip that comes with the interpreter."""
     places = [Path(sys.base_prefix) / "lib", Path("/usr/share/python-wheels")]
@@ -154,46 +94,6 @@ def _pip() -> bytes:
     raise SandboxUnavailable(
         "this Python came without ensurepip, which brings the pip for sandboxes"
     )
-
-
-def _fetched(
-    inputs: Mapping[str, bytes],
-    engine: GVisor,
-    allowed: egress.Allowed,
-    index: str,
-    certificates: bytes,
-) -> dict[str, bytes]:
-    """Wheels by name, each with a hash that the lock file names."""
-    command = [*_PIP, "download", *_QUIET, "--only-binary", ":all:", "--no-deps"]
-    command += ["--require-hashes", "--requirement", f"{INPUTS}/lock.txt", "--dest", "wheels"]
-    if index:
-        command += ["--index-url", index]
-    if certificates:
-        command += ["--cert", f"{INPUTS}/certificates.pem"]
-    forwarder = [f"{ENVIRONMENT}/bin/python", f"{INPUTS}/forwarding.py", f"/egress/{egress.SOCKET}"]
-    job = Job(
-        (*forwarder, *command),
-        {},
-        inputs={
-            **inputs,
-            "forwarding.py": Path(forwarding.__file__).read_bytes(),
-            "certificates.pem": certificates,
-        },
-        collect=("wheels/*.whl",),
-        limits=_LIMITS,
-    )
-    with egress.Proxy(allowed) as proxy:
-        outcome = dataclasses.replace(engine, egress=proxy.folder).run(job)
-        if proxy.refused:
-            raise CannotPrepare(f"the lock file leads to {proxy.refused[0]}, which is not allowed")
-    _require(outcome, "fetching")
-    known = set(_HASH.findall(inputs["lock.txt"].decode()))
-    wheels = {PurePosixPath(path).name: content for path, content in outcome.artifacts.items()}
-    for name, content in wheels.items():
-        # pip has looked too, but in there.
-        if hashlib.sha256(content).hexdigest() not in known:
-            raise CannotPrepare(f"{name!r} has a hash that the lock file does not name")
-    return wheels
 
 
 def _built(

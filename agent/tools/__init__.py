@@ -4,6 +4,7 @@ from agent.tools import recommending
 from agent.tools.characterising import CHARACTERISE
 from agent.tools.contract import BadArguments, Bench, Cost, Observation, Tool
 from agent.tools.describing import WRITE_CHANGE
+from agent.tools.fetching import FETCH_PACKAGES
 from agent.tools.patching import CODE_PATCH
 from agent.tools.proving import WRITE_PROOF, WRITE_TEST
 from agent.tools.publishing import OPEN_PR, VERIFY
@@ -27,6 +28,7 @@ TOOLS: dict[str, Tool] = {
     "license_check": LICENSE_CHECK,
     "write_test": WRITE_TEST,
     "write_proof": WRITE_PROOF,
+    "fetch_packages": FETCH_PACKAGES,
     "bump_dependency": BUMP_DEPENDENCY,
     "characterise": CHARACTERISE,
     "refactor_code": REFACTOR_CODE,

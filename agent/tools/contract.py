@@ -16,8 +16,10 @@ from agent.code_index import Hit
 from agent.errors import NothingLeftToTry
 from agent.forge import Forge, Person, Repository
 from agent.gateway import Answer, Question
-from agent.outputs import FILE, PATCHED, WRITTEN_TESTS
+from agent.outputs import FETCHED, FILE, PATCHED, WRITTEN_TESTS
+from agent.packages import Shelf, Wheel, nowhere
 from agent.recommender import Catalogue, Constraints
+from agent.registry import Registry, RegistryFault, kept
 from agent.retrieval.citing import Cited, Search
 from agent.sandbox import Engine, Environment
 from authz.permissions import Permission
@@ -86,6 +88,8 @@ class Bench:
     # What the tests of a tree run with; None is the plain Python of the product.
     environment: Callable[[Mapping[str, bytes]], Environment | None] = plainly
     packages: Path = Path()  # folder with wheels and codemods of this installation
+    registry: Registry | None = None  # where packages may be fetched from
+    fetched: Path = Path()  # folder of what was fetched, by digest
     earlier: Mapping[str, str] = field(default_factory=dict)
     flaky: frozenset[str] = frozenset()
     search: Search = field(
@@ -153,6 +157,21 @@ class Bench:
                 texts |= self.read_json(name)
         return {path: text.encode() for path, text in texts.items()}
 
+    def shelf(
+        self,
+        files: Mapping[str, bytes],
+        elsewhere: Callable[[str], Sequence[Wheel]] = nowhere,
+    ) -> Shelf:
+        """The wheels for a tree: its own, those of the installation, what this task fetched.
+
+        Raises NothingLeftToTry when something that was fetched is gone.
+        """
+        rows = self.read_json(FETCHED)["fetched"] if self.has(FETCHED) else ()
+        try:
+            return Shelf.of(files, self.packages, kept(rows, self.fetched), elsewhere)
+        except RegistryFault as gone:
+            raise NothingLeftToTry(str(gone)) from gone
+
     def tree(self, which: str) -> dict[str, bytes]:
         """Files to run something on: "base" is the repository with the test that was asked for,
         "patched" has the patches too."""
@@ -169,7 +188,8 @@ class Observation:
     """What a tool saw. outputs: name -> bytes to keep; ok=False is something to put right.
 
     result: as the contract describes it. log: what was printed, already made readable.
-    flaky: tests that were seen to pass and fail on the same code.
+    flaky: tests that were seen to pass and fail on the same code. denied: it wanted something that
+    it may not have, and did not get it.
     """
 
     said: str
@@ -178,6 +198,7 @@ class Observation:
     result: Mapping[str, Any] = field(default_factory=dict)
     log: str = ""
     flaky: tuple[str, ...] = ()
+    denied: bool = False
 
 
 def nothing_of_models(arguments: Mapping[str, Any]) -> Cost:
@@ -195,6 +216,7 @@ class Tool:
     """One row of the table.
 
     arguments, result: JSON Schema 2020-12 of an object. most: the most that a call can take.
+    records: arguments that the ledger repeats before the call, and results that it repeats after.
     """
 
     run: Callable[[Bench, Mapping[str, Any]], Observation]
@@ -203,6 +225,11 @@ class Tool:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     most: Callable[[Mapping[str, Any]], Cost] = nothing_of_models
+    records: frozenset[str] = frozenset()
+
+    def recorded(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What the ledger repeats of a call's arguments or result."""
+        return {name: said[name] for name in sorted(self.records & said.keys())}
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Raise BadArguments unless a call keeps to the contract."""

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from agent import lifecycle
 from agent.bugs import FRAMEWORKS, HOWS
-from agent.changes import REFACTORINGS
+from agent.changes import PACKAGES, REFACTORINGS
 from agent.models import Action, ChangeReport, Fix, Message, Plan, Task
 from authz.decisions import visible
 from authz.permissions import Permission
@@ -56,13 +56,23 @@ class TaskIn(Schema):
 
 
 class UpgradeIn(Schema):
-    """A package that the agent is asked to bring to another version."""
+    """Packages that the agent is asked to bring to other versions, in one pull request.
+
+    They come from wheels of the repository and of this installation, and from the registry that
+    the task's report names, where the operator lets one be asked.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     repository: UUID
     package: Text = Field(max_length=100, examples=["requests"])
     version: Text = Field("", max_length=60, description="Empty for the newest that is allowed.")
+    also: list[Text] = Field(
+        default_factory=list,
+        max_length=PACKAGES - 1,
+        description="More packages, by name or as name==version.",
+        examples=[["urllib3==2.5.0", "idna"]],
+    )
     why: Text = Field("", max_length=4000)
     budgets: Budgets | None = None
 

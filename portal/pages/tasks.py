@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -265,6 +267,8 @@ def _form(
         "refactorings": REFACTORINGS,
         "limits": LIMITS,
         "defaults": budget.DEFAULTS,
+        "registry": urlsplit(settings.PACKAGE_REGISTRY).hostname,
+        "registry_hosts": settings.PACKAGE_REGISTRY_HOSTS,
     }
     return render(request, template, context, status=status)
 

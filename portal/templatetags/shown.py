@@ -145,6 +145,7 @@ TOOLS = {
     "write_proof": "Judge the runs, write the proof",
     "characterise": "Write down what it does now",
     "refactor_code": "Change it everywhere",
+    "fetch_packages": "Fetch packages",
     "bump_dependency": "Ask for the new version",
     "write_change": "Judge the runs, write the description",
     "open_pr": "Open the pull request",

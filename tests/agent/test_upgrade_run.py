@@ -4,6 +4,7 @@ import pytest
 
 from agent import lifecycle, repositories, runner, supplies
 from agent.models import Artifact, ChangeReport, Task
+from agent.packages import Shelf
 from agent.places import artifact_store, forge_address, local_forge
 from authz.errors import BadRequest, Denied
 from deploy import demo_packages
@@ -46,10 +47,11 @@ def _run(task):
     task.refresh_from_db()
 
 
-def _bump(task, version=""):
+def _bump(task, version="", *also):
     task.base_sha = local_forge().head(forge_address(task.repository), "main")
     tool = runner.TOOLS["bump_dependency"]
-    seen = tool.run(runner.bench_for(task, {}), {"package": "coinage", "version": version})
+    packages = [{"package": "coinage", "version": version}, *also]
+    seen = tool.run(runner.bench_for(task, {}), {"packages": packages})
     tool.check_result(seen.result)
     return seen
 
@@ -57,7 +59,7 @@ def _bump(task, version=""):
 def test_the_newest_that_is_allowed_changes_the_pin_and_keeps_the_range(file):
     result = _bump(file()).result
 
-    assert (result["before"], result["after"]) == ("1.4.0", "1.5.0")
+    assert result["packages"] == [{"package": "coinage", "before": "1.4.0", "after": "1.5.0"}]
     assert result["files"] == ["requirements.txt"]
     assert result["codemods"] == []
     assert result["impact"] == ["src/till/bills.py", "src/till/receipts.py", "tests/test_bills.py"]
@@ -146,8 +148,9 @@ def test_a_version_that_breaks_the_tests_stays_a_draft_and_says_why(file):
 
 @pytest.mark.slow
 def test_a_package_is_installed_as_declared_and_a_broken_wheel_ends_the_task(file, till, settings):
-    found = supplies.environment_of(files_of("till"))
-    again = supplies.environment_of(files_of("till"))
+    shelf = Shelf.of(files_of("till"), settings.PACKAGES_DIR)
+    found = supplies.environment_of(files_of("till"), shelf)
+    again = supplies.environment_of(files_of("till"), shelf)
 
     assert found == again
     assert list(found.path.glob("lib/python*/site-packages/coinage/__init__.py"))

@@ -232,10 +232,58 @@ def test_a_developer_asks_for_an_upgrade_on_the_page_and_a_program_through_the_a
     assert "Upgrade requests to the newest version allowed" in page
     assert "It is old." in page
     assert (other.status_code, other.json()["kind"]) == (201, "upgrade")
-    assert other.json()["report"] == {"package": "requests", "version": "2.0", "why": "It is old."}
+    assert other.json()["report"] == {
+        "packages": [{"package": "requests", "version": "2.0"}],
+        "why": "It is old.",
+    }
     listed = bo.get("/tasks/", {"kind": "upgrade"}).content.decode()
     assert "Upgrade requests to 2.0" in listed
     assert "Upgrade requests" not in bo.get("/tasks/", {"kind": "bugfix"}).content.decode()
+
+
+def test_an_upgrade_may_be_about_several_packages(acme, sign_in):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    bo = sign_in(acme, "bo")
+    asked = {"repository": str(repository.pk), "package": "requests"}
+
+    twice = bo.post("/tasks/upgrade/", {**asked, "also": "idna\nRequests==2.0"})
+    wrong = bo.post("/tasks/upgrade/", {**asked, "also": "idna newest"})
+    many = bo.post("/tasks/upgrade/", {**asked, "also": "\n".join(f"p{n}" for n in range(10))})
+    answer = bo.post("/tasks/upgrade/", {**asked, "also": " idna==3.7 \r\n\r\nUrllib3\r\n"})
+    other = bo.post(
+        "/api/v1/tasks/upgrades",
+        {**asked, "version": "2.0", "also": ["idna"]},
+        content_type="application/json",
+    )
+
+    assert (twice.status_code, wrong.status_code, many.status_code) == (422, 422, 422)
+    assert "must not name a package twice" in twice.content.decode()
+    assert "must be a package such as idna, or idna==3.7" in wrong.content.decode()
+    assert "must name at most 9 packages" in many.content.decode()
+    page = bo.get(answer["Location"]).content.decode()
+    assert "Upgrade requests to the newest version allowed and 2 others" in page
+    assert other.json()["title"] == "Upgrade requests to 2.0 and idna to the newest version allowed"
+    assert other.json()["report"]["packages"][1] == {"package": "idna", "version": ""}
+
+
+def test_the_form_says_where_packages_come_from_and_the_task_keeps_to_it(acme, sign_in, settings):
+    with tenant_scope(acme.scope):
+        repository = repository_in(acme.project)
+    bo = sign_in(acme, "bo")
+    asked = {"repository": str(repository.pk), "package": "requests"}
+    assert "allows no registry of packages" in bo.get("/tasks/upgrade/").content.decode()
+
+    settings.PACKAGE_REGISTRY = "https://packages.example.com/simple/"
+    settings.PACKAGE_REGISTRY_HOSTS = ["files.example.com"]
+    form = bo.get("/tasks/upgrade/").content.decode()
+    filed = bo.post("/api/v1/tasks/upgrades", asked, content_type="application/json").json()
+
+    assert '<strong class="text-break">packages.example.com</strong>' in form
+    assert "which may send on to files.example.com" in form
+    assert filed["report"]["registry"] == settings.PACKAGE_REGISTRY
+    page = bo.get(f"/tasks/{filed['id']}/").content.decode()
+    assert "https://packages.example.com/simple/" in page
 
 
 @pytest.mark.parametrize("who", ["iris", "eve"])
