@@ -1,9 +1,13 @@
 """Packs the scanners that come with the product, so that they can run inside the sandbox."""
 
 import io
+import marshal
 import zipfile
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import distribution
+from importlib.util import MAGIC_NUMBER, source_hash
+from pathlib import Path
 
 # bandit and detect-secrets with what they import. Compiled parts stay out: they have fallbacks.
 _BANDIT = ("bandit", "stevedore", "PyYAML", "rich", "Pygments", "markdown-it-py", "mdurl")
@@ -26,6 +30,10 @@ def detect_secrets() -> bytes:
 def _packed(names: tuple[str, ...]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+
+        def add(inside: str, content: bytes) -> None:
+            archive.writestr(zipfile.ZipInfo(inside, _WHEN), content, zipfile.ZIP_DEFLATED)
+
         for name in names:
             for path in distribution(name).files or ():
                 inside = str(path)
@@ -33,7 +41,19 @@ def _packed(names: tuple[str, ...]) -> bytes:
                     (".py", ".txt", ".pem", "METADATA")
                 ):
                     continue
-                archive.writestr(
-                    zipfile.ZipInfo(inside, _WHEN), path.read_binary(), zipfile.ZIP_DEFLATED
-                )
+                content = path.read_binary()
+                add(inside, content)
+                if inside.endswith(".py"):
+                    add(f"{inside}c", _compiled(Path(str(path.locate())), content))
     return packed.getvalue()
+
+
+def _compiled(path: Path, source: bytes) -> bytes:
+    """What Python would keep of a module: read in a fraction of the time that compiling takes.
+
+    A Python of another version passes it over and takes the source beside it.
+    """
+    code = SourceFileLoader(path.stem, str(path)).get_code(path.stem)
+    # PEP 552: with a hash that nobody compares.
+    unchecked = (1).to_bytes(4, "little")
+    return MAGIC_NUMBER + unchecked + source_hash(source) + marshal.dumps(code)

@@ -1,8 +1,9 @@
 """Measures repairs of the seeded bugs, from filing to pull request: python -m tests.bench.repair.
 
 Files each bug of deploy/demo/bugs.yaml, takes the steps one after the other as a worker does, runs
-the checks that the agent never saw on what it proposed. Then how long it takes until nothing is
-left of a step that is cancelled. Needs the environment of env.sh; what it makes stays there.
+the checks that the agent never saw on what it proposed. Says how many changes a second the searches
+tried in the sandbox, and how long it takes until nothing is left of a step that is cancelled. Needs
+the environment of env.sh; what it makes stays there. All bugs: six minutes on two quiet cores.
 """
 
 import argparse
@@ -26,7 +27,8 @@ django.setup()  # models can be imported only after it
 from agent import lifecycle, repositories, runner, sandbox  # noqa: E402
 from agent.errors import Busy  # noqa: E402
 from agent.live import LiveLog  # noqa: E402
-from agent.models import Repository, Task  # noqa: E402
+from agent.models import Action, Repository, Task  # noqa: E402
+from agent.outputs import REPAIR  # noqa: E402
 from agent.places import forge_address, local_forge  # noqa: E402
 from agent.sandbox import SandboxUnavailable  # noqa: E402
 from authz import people  # noqa: E402
@@ -39,6 +41,7 @@ from tests.agent.bug_cases import PATIENT, WRITTEN, cases, files_of, report_of  
 BY = system_actor("bench", "cli")
 ENDLESS = "import time\n\n\ndef test_one():\n    pass\n\n\ndef test_two():\n    time.sleep(600)\n"
 GOAL_S = 90
+GOAL_RATE = 300  # candidates a second
 
 
 def main() -> None:
@@ -84,16 +87,24 @@ def main() -> None:
                     written=WRITTEN,
                     by=BY,
                 )
-        taken, right = [], 0
+        taken, rates, right = [], [], 0
         for case in chosen:
             task, seconds = _repaired(case, known[case["repository"]], owner)
             holds = task.state == Task.State.COMPLETED and _holds(case, task)
             right += holds
             taken.append(seconds)
+            rates += (found := _rates(task))
             print(
-                f"{case['id']}: {task.state}, {seconds:.0f} s, hidden checks: {holds}", flush=True
+                f"{case['id']}: {task.state}, {seconds:.0f} s, hidden checks: {holds},"
+                f" candidates/s: {', '.join(f'{rate:.0f}' for rate in found)}",
+                flush=True,
             )
         _summed_up(taken, right)
+        print(
+            f"{len(rates)} searches in {sandbox.engine().tier}: p50 {statistics.median(rates):.0f}"
+            f" candidates/s, most {max(rates):.0f} (goal: >= {GOAL_RATE}; the first batches are"
+            " small, so short searches try fewer)"
+        )
         _cancelled(next(iter(known.values())), owner, options.cancel)
 
 
@@ -120,6 +131,13 @@ def _repaired(case: dict[str, str], repository: Repository, owner: User) -> tupl
     seconds = time.monotonic() - began
     task.refresh_from_db()
     return task, seconds
+
+
+def _rates(task: Task) -> list[float]:
+    """Candidates a second of each search of the task."""
+    searches = Action.objects.filter(task=task, tool="propose_repair", status=Action.Status.DONE)
+    kept = [runner.bench_for(task, row.outputs).read_json(REPAIR) for row in searches]
+    return [said["per_second"] for said in kept if said["tried"]]
 
 
 def _holds(case: dict[str, str], task: Task) -> bool:

@@ -133,7 +133,7 @@ FLAGS = {
     "as it is": (),
     "directfs (opens files of this machine itself)": ("--directfs=true",),
     "root file system written in memory": ("--overlay2=root:memory",),
-    "mounts taken to be nobody else's": ("--file-access-mounts=exclusive",),
+    "mounts that others may change": ("--file-access-mounts=shared",),
     "a large cache of names": ("--dcache=100000",),
     "platform ptrace": ("--platform=ptrace",),
     "platform kvm": ("--platform=kvm",),
