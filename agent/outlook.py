@@ -3,12 +3,13 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from agent import recommender
 from agent.models import Proposal
-from agent.places import catalogue
-from agent.recommender import Catalogue, Constraints
+from agent.places import Held, catalogue
+from agent.recommender import Catalogue, Constraints, Prepared
 from agent.recommender.figures import ADVISORIES
 from agent.recommender.licences import restriction
 
@@ -57,9 +58,17 @@ def reweighed(
 ) -> dict[str, Any]:
     """The ranking of a request with other weights, and with today's facts. Nothing is kept."""
     known = catalogue()
-    evidence = recommender.retrieve(constraints, known, today)
-    sieved = recommender.eliminate(constraints, known, evidence, today)
-    return recommender.score(constraints, known, evidence, sieved, stated=stated)
+    prepared = _prepared(constraints, known.digest, today, Held(known))
+    return recommender.weighed(prepared, stated=stated)
+
+
+@lru_cache(maxsize=4)  # some 3 MB each; somebody moves the weights of one request for a while
+def _prepared(
+    constraints: Constraints, digest: str, today: dt.date, held: Held[Catalogue]
+) -> Prepared:
+    evidence = recommender.retrieve(constraints, held.value, today)
+    sieved = recommender.eliminate(constraints, held.value, evidence, today)
+    return recommender.prepare(constraints, held.value, evidence, sieved)
 
 
 def side_by_side(

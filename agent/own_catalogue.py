@@ -13,8 +13,8 @@ from django.utils import timezone
 from agent import places, recommender
 from agent.models import CatalogueEntry, CatalogueRefresh, Recommendation
 from agent.recommender import BadCatalogue, BadConstraints, Catalogue, Constraints, reading
+from agent.recommender.additions import Own, with_dates
 from agent.recommender.catalogue import KINDS, VERDICTS
-from agent.recommender.reading import Own
 from agent.recommender.refresh import Reading, compare
 from authz.change import change
 from authz.decisions import held_by, require
@@ -58,7 +58,7 @@ def add_technology(fields: Mapping[str, Any], *, by: Actor) -> CatalogueEntry:
     row = CatalogueEntry(kind=CatalogueEntry.Kind.TECHNOLOGY, technology=entry["id"], content=entry)
     own = places.own_of_tenant()
     others = [one for one in own.technologies if one["id"] != entry["id"]]
-    _fits(replace(own, technologies=[*others, reading.with_dates(entry)]), "id")
+    _fits(replace(own, technologies=[*others, with_dates(entry)]), "id")
     return _keep(row, by)
 
 
@@ -78,7 +78,7 @@ def add_fact(technology: str, fields: Mapping[str, Any], *, by: Actor) -> Catalo
     }
     own = places.own_of_tenant()
     facts = {key: dict(rows) for key, rows in own.facts.items()}
-    facts.setdefault(technology, {})[attribute] = reading.with_dates(content)
+    facts.setdefault(technology, {})[attribute] = with_dates(content)
     _fits(replace(own, facts=facts), "attribute")
     row = CatalogueEntry(
         kind=CatalogueEntry.Kind.FACT, technology=technology, attribute=attribute, content=content
@@ -228,7 +228,7 @@ def _digest(document: Any, difference: Any) -> str:
 
 def _with_snapshot(connector: str, document: Mapping[str, Any]) -> Catalogue:
     own = places.own_of_tenant()
-    snapshots = {**own.snapshots, connector: reading.with_dates(document)}
+    snapshots = {**own.snapshots, connector: with_dates(document)}
     return reading.build(places.catalogue_files(), replace(own, snapshots=snapshots))
 
 

@@ -13,7 +13,7 @@ from agent.forge import Repository as ForgeRepository
 from agent.forge.local import LocalForge
 from agent.models import CatalogueEntry, CatalogueRefresh, Repository
 from agent.recommender import Catalogue, reading
-from agent.recommender.reading import Own
+from agent.recommender.additions import Own, with_dates
 from evidence.store import Store
 from tenants import asked
 from tenants.scope import current_tenant_id, pinned
@@ -35,7 +35,7 @@ def catalogue() -> Catalogue:
     own = _own(scope.tenant_id)
     files = catalogue_files()
     digest = own.digest_with(files.digest)
-    return shared_catalogue() if digest == files.digest else _with_own(digest, _Held(own))
+    return shared_catalogue() if digest == files.digest else _with_own(digest, Held(own))
 
 
 def forget_own_catalogue() -> None:
@@ -61,7 +61,7 @@ def own_of_tenant() -> Own:
     facts: dict[str, dict[str, Any]] = {}
     standards: dict[str, Any] = {}
     for entry in CatalogueEntry.objects.order_by("technology", "attribute"):
-        content = reading.with_dates(entry.content)
+        content = with_dates(entry.content)
         match entry.kind:
             case CatalogueEntry.Kind.TECHNOLOGY:
                 technologies.append(content)
@@ -71,7 +71,7 @@ def own_of_tenant() -> Own:
                 standards[entry.technology] = content
     accepted = CatalogueRefresh.objects.filter(state=CatalogueRefresh.State.ACCEPTED)
     snapshots = {
-        row.connector: reading.with_dates(row.document)
+        row.connector: with_dates(row.document)
         for row in accepted.order_by("decided_at").only("connector", "document")
     }
     return Own(technologies, facts, snapshots, standards)
@@ -88,22 +88,22 @@ def _own(tenant_id: UUID) -> Own:
     return own
 
 
-class _Held:
-    """Carries a tenant's additions past the cache, which goes by their digest alone."""
+class Held[T]:
+    """Carries something past a cache that goes by its digest alone."""
 
-    def __init__(self, own: Own) -> None:
-        self.own = own
+    def __init__(self, value: T) -> None:
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
+        return isinstance(other, Held)
 
     def __hash__(self) -> int:
         return 0
 
 
 @lru_cache(maxsize=8)
-def _with_own(digest: str, held: _Held) -> Catalogue:
-    return reading.build(catalogue_files(), held.own)
+def _with_own(digest: str, held: Held[Own]) -> Catalogue:
+    return reading.build(catalogue_files(), held.value)
 
 
 @cache

@@ -18,7 +18,7 @@ class CatalogueEntry(TenantScoped):
     kind = models.CharField(max_length=10, choices=Kind)
     technology = models.SlugField(max_length=80)  # id in the catalogue
     attribute = models.CharField(max_length=80, blank=True)  # of a fact
-    content = models.JSONField()  # as recommender.reading.Own takes it
+    content = models.JSONField()  # as recommender.additions.Own takes it
     author_name = models.CharField(max_length=200)
     changed_at = models.DateTimeField(auto_now=True)
 

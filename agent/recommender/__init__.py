@@ -10,7 +10,7 @@ from agent.recommender.controls import mapped_controls
 from agent.recommender.elimination import eliminate
 from agent.recommender.evidence import retrieve
 from agent.recommender.reading import load
-from agent.recommender.scoring import score
+from agent.recommender.scoring import Prepared, prepare, score, weighed
 
 __all__ = [
     "BadCatalogue",
@@ -18,9 +18,12 @@ __all__ = [
     "Catalogue",
     "CatalogueChanged",
     "Constraints",
+    "Prepared",
     "eliminate",
     "load",
     "mapped_controls",
+    "prepare",
     "retrieve",
     "score",
+    "weighed",
 ]

@@ -5,40 +5,27 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from itertools import zip_longest
 from typing import Any
 
 from agent.recommender import figures
-from agent.recommender.acceptability import (
-    SAMPLES,
-    SEED,
-    SPREAD,
-    UNKNOWN_SPREAD,
-    acceptability,
-    sharpened,
-)
-from agent.recommender.catalogue import Catalogue, Layer, Technology
+from agent.recommender.acceptability import SEED, SPREAD, UNKNOWN_SPREAD, acceptability
+from agent.recommender.catalogue import Catalogue
 from agent.recommender.constraints import Constraints
-from agent.recommender.elimination import speaks, team_languages
+from agent.recommender.elimination import team_languages
 from agent.recommender.evidence import check_same_catalogue
-from agent.recommender.values import (
-    Setting,
-    Valuation,
-    fears_new_things,
-    linked_with,
-    links_of,
-    named_in,
-    value_of,
+from agent.recommender.explaining import (
+    ALTERNATIVES,
+    confidence_of,
+    reasons_of,
+    short_of,
+    turns_of,
 )
-from agent.recommender.whole_stack import best_stack
+from agent.recommender.fitting import Worths, best_alone, chosen_stack, held_back
+from agent.recommender.valuation import Setting, Valuation, links_of, named_in
+from agent.recommender.weighing import weighted_total, weights_in_play
 
-ALTERNATIVES = 2
-# Latest place in every layer's own order. What it does comes first; what others run (popularity,
-# maturity and community, one criterion) is the best single sign of what a team will choose.
-PROMOTED = {"features": 0, "adoption": 1}
-SEVERAL = 2  # capabilities of the layer that the words ask for, which put features first
-RARELY_DECISIVE = "performance"  # last, unless the request says otherwise
+DECIDES_LANGUAGE = "language-runtime"
 
 
 def score(
@@ -75,36 +62,59 @@ def score(
     Layers are decided together: what is chosen in one counts in what another is worth.
     Raises CatalogueChanged when a step was made with another catalogue.
     """
+    prepared = prepare(constraints, catalogue, evidence, eliminated, without=without)
+    return weighed(prepared, stated=stated, seed=seed)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request with everything about it that weights do not change.
+
+    settings: of a layer alone, with no language chosen yet. worths: by the languages chosen.
+    """
+
+    constraints: Constraints
+    catalogue: Catalogue
+    evidence: Mapping[str, Any]
+    sieves: Mapping[str, Any]
+    settings: Mapping[str, Setting]
+    worths: dict[tuple[str, ...], Worths] = dataclasses.field(default_factory=dict)
+
+    def worths_in(self, languages: Sequence[str]) -> Worths:
+        """What options are worth to a team that works in these languages."""
+        spoken = tuple(languages)
+        if spoken not in self.worths:
+            self.worths[spoken] = Worths(
+                {
+                    layer_id: dataclasses.replace(setting, languages=spoken)
+                    for layer_id, setting in self.settings.items()
+                }
+            )
+        return self.worths[spoken]
+
+
+def prepare(
+    constraints: Constraints,
+    catalogue: Catalogue,
+    evidence: dict[str, Any],
+    eliminated: dict[str, Any],
+    *,
+    without: frozenset[str] = frozenset(),
+) -> Prepared:
+    """What score() finds out before it weighs. Raises CatalogueChanged."""
     check_same_catalogue(evidence, catalogue)
     check_same_catalogue(eliminated, catalogue)
     today = dt.date.fromisoformat(evidence["today"])
-    languages = team_languages(constraints, catalogue)
     asked = frozenset(row["capability"] for row in evidence["asked_for"])
     sieves = eliminated["layers"]
     links, named = links_of(catalogue), named_in(constraints, catalogue)
-    if not languages and "language-runtime" in sieves:
-        # Everything else is valued in a language, so this one layer is decided by itself first.
-        alone = Setting(
-            constraints,
-            catalogue,
-            catalogue.layer("language-runtime"),
-            today,
-            (),
-            asked,
-            (),
-            links,
-            named,
-            without,
-        )
-        first = _best_alone(alone, sieves["language-runtime"]["kept"], stated)
-        languages = list(catalogue.technologies[first].languages) if first else []
     settings = {
         layer_id: Setting(
             constraints,
             catalogue,
             catalogue.layer(layer_id),
             today,
-            tuple(languages),
+            (),
             asked,
             (),
             links,
@@ -113,12 +123,26 @@ def score(
         )
         for layer_id in sieves
     }
-    stack = _stack(settings, sieves, stated)
+    return Prepared(constraints, catalogue, evidence, sieves, settings)
+
+
+def weighed(
+    prepared: Prepared, *, stated: Mapping[str, float] | None = None, seed: int = SEED
+) -> dict[str, Any]:
+    """The ranking of a prepared request, as score() returns it; however often, with any weights."""
+    catalogue, evidence, sieves = prepared.catalogue, prepared.evidence, prepared.sieves
+    languages = team_languages(prepared.constraints, catalogue)
+    if not languages and DECIDES_LANGUAGE in sieves:
+        # Everything else is valued in a language, so this one layer is decided by itself first.
+        alone = prepared.worths_in(())
+        first = best_alone(alone, DECIDES_LANGUAGE, sieves[DECIDES_LANGUAGE]["kept"], stated)
+        languages = list(catalogue.technologies[first].languages) if first else []
+    worths = prepared.worths_in(languages)
+    stack = chosen_stack(worths, sieves, stated)
     layers = []
     for layer_id, sieve in sieves.items():
         others = tuple(name for other, name in stack.items() if other != layer_id)
-        setting = dataclasses.replace(settings[layer_id], chosen=others)
-        layers.append(_layer(setting, sieve, stated, seed))
+        layers.append(_layer(worths, layer_id, others, sieve, stated, seed))
     return {
         "step": "score",
         "catalogue": catalogue.digest,
@@ -128,146 +152,6 @@ def score(
         "unrecognised": evidence["unrecognised"],
         "layers": layers,
     }
-
-
-def held_back(setting: Setting, name: str) -> tuple[str, str] | None:
-    """Why an option cannot go with what is chosen in the other layers: (sentence, fact), or None.
-
-    Not ruled out by any constraint, so it stays in the ranking, behind everything that does fit.
-    """
-    technology = setting.catalogue.technologies[name]
-    if setting.languages and not speaks(technology, setting.layer.id, setting.languages):
-        spoken = ", ".join(setting.languages)
-        offered = ", ".join(technology.languages)
-        sentence = f"{technology.name} is for {offered}; the language chosen above is {spoken}."
-        return sentence, technology.facts["languages"].id
-    apart = setting.links.apart.get(name, ())
-    for other in setting.chosen:
-        if other in apart:
-            chosen = setting.catalogue.technologies[other].name
-            sentence = f"{technology.name} cannot be used together with {chosen}, chosen above."
-            return sentence, technology.facts["name"].id
-    return None
-
-
-def _best_alone(
-    setting: Setting, kept: Sequence[str], stated: Mapping[str, float] | None
-) -> str | None:
-    weight = weights_in_play(setting, stated)
-    return min(
-        kept, key=lambda name: (-round(_worth(setting, name, weight), 9), name), default=None
-    )
-
-
-def _worth(setting: Setting, name: str, weight: Mapping[str, float]) -> float:
-    technology = setting.catalogue.technologies[name]
-    return weighted_total(
-        {criterion: value_of(criterion, technology, setting).value for criterion in weight}, weight
-    )
-
-
-def _stack(
-    settings: Mapping[str, Setting],
-    sieves: Mapping[str, Any],
-    stated: Mapping[str, float] | None,
-) -> dict[str, str]:
-    """The winner of every layer that has one, chosen for the stack as a whole."""
-    if not settings:
-        return {}
-    weight = {layer_id: weights_in_play(setting, stated) for layer_id, setting in settings.items()}
-    candidates = {}
-    for layer_id, setting in settings.items():
-        kept = sieves[layer_id]["kept"]
-        candidates[layer_id] = [name for name in kept if not held_back(setting, name)] or kept
-    everything = {name for names in candidates.values() for name in names}
-    # Only what an option is linked with can change its worth, so nothing else is looked up twice.
-    any_setting = next(iter(settings.values()))
-    linked = {name: linked_with(any_setting, name) & everything for name in everything}
-    apart = any_setting.links.apart
-
-    @cache
-    def known(layer_id: str, name: str, there: frozenset[str]) -> float:
-        setting = dataclasses.replace(settings[layer_id], chosen=tuple(sorted(there)))
-        return _worth(setting, name, weight[layer_id])
-
-    def worth(layer_id: str, name: str, others: frozenset[str]) -> float:
-        return known(layer_id, name, others & linked[name])
-
-    return best_stack(candidates, worth, apart)
-
-
-def rank_order_centroid(count: int) -> list[float]:
-    """Weights of `count` ranked criteria, most important first; they sum to 1.
-
-    Source: Barron and Barrett, "Decision quality using ranked attribute weights", 1996.
-    """
-    return [
-        sum(1 / later for later in range(rank, count + 1)) / count for rank in range(1, count + 1)
-    ]
-
-
-def rank_sum(count: int) -> list[float]:
-    """Weights of `count` ranked criteria that fall in equal steps; they sum to 1.
-
-    Flatter than the centroid, for an order that is itself a guess. Source: Stillwell, Seaver and
-    Edwards, "A comparison of weight approximation techniques", 1981.
-    """
-    whole = count * (count + 1) / 2
-    return [(count - rank) / whole for rank in range(count)]
-
-
-def weights(layer: Layer, priorities: Sequence[str]) -> dict[str, float]:
-    """Weight per criterion of the layer: the request's ranking first, then the layer's own.
-
-    Half centroid, half rank sum: what comes first matters most, and nothing is as good as gone.
-    """
-    wanted = [criterion for criterion in priorities if criterion in layer.criteria]
-    own = [criterion for criterion in layer.criteria if criterion != RARELY_DECISIVE]
-    for criterion, place in PROMOTED.items():
-        if criterion in own[place + 1 :]:
-            own.remove(criterion)
-            own.insert(place, criterion)
-    order = list(dict.fromkeys([*wanted, *own, *layer.criteria]))
-    pairs = zip(rank_order_centroid(len(order)), rank_sum(len(order)), strict=True)
-    return dict(zip(order, ((one + other) / 2 for one, other in pairs), strict=True))
-
-
-def weights_in_play(
-    setting: Setting, stated: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """Weights of the layer's criteria that the request gives something to judge by; sum 1.
-
-    A criterion that rests on the request alone (familiarity, precedent) and was not asked for
-    says nothing about any option, so its weight goes to the others.
-    """
-    layer, constraints = setting.layer, setting.constraints
-    silent = set()
-    if not constraints.skills and not fears_new_things(setting):
-        silent.add("familiarity")
-    if not constraints.already_run and not constraints.leaving and not setting.catalogue.standards:
-        silent.add("precedent")
-    silent |= setting.without
-    if stated is not None:
-        found = {key: max(0.0, float(stated.get(key, 0.0))) for key in layer.criteria}
-    else:
-        priorities = list(constraints.priorities)
-        if constraints.run_by in ("nobody", "small_team") and "operations" not in priorities:
-            # Who has nobody to run it has said what matters.
-            priorities.insert(0 if constraints.run_by == "nobody" else 1, "operations")
-        if len(setting.asked & set(layer.capabilities)) >= SEVERAL:
-            # Who names several things it has to do has said what it is chosen by.
-            priorities.insert(0, "features")
-        found = weights(layer, priorities)
-    found = {key: 0.0 if key in silent else share for key, share in found.items()}
-    total = sum(found.values())
-    if not total:
-        return weights(layer, constraints.priorities)
-    return {key: share / total for key, share in found.items()}
-
-
-def weighted_total(value_by_criterion: Mapping[str, float], weight: Mapping[str, float]) -> float:
-    """Additive value, between 0 and 1 when the weights sum to 1."""
-    return sum(weight[criterion] * value_by_criterion[criterion] for criterion in weight)
 
 
 def dominator(
@@ -280,44 +164,21 @@ def dominator(
     return None
 
 
-def tipping_weight(
-    first: Mapping[str, float],
-    second: Mapping[str, float],
-    weight: Mapping[str, float],
-    criterion: str,
-) -> float | None:
-    """Weight of `criterion` at which `second` draws level with `first`, or None.
-
-    All other weights keep their proportions. With d the difference on the criterion and r the
-    difference on the rest, both at full weight: w d + (1 - w) r = 0, so w = r / (r - d).
-    """
-    here = weight[criterion]
-    if here >= 1:
-        return None
-    difference = first[criterion] - second[criterion]
-    rest = (sum(weight[key] * (first[key] - second[key]) for key in weight if key != criterion)) / (
-        1 - here
-    )
-    if rest == difference:
-        return None
-    level = rest / (rest - difference)
-    return level if 0 <= level <= 1 else None
-
-
 def _layer(
-    setting: Setting, sieve: Mapping[str, Any], stated: Mapping[str, float] | None, seed: int
+    worths: Worths,
+    layer_id: str,
+    others: tuple[str, ...],
+    sieve: Mapping[str, Any],
+    stated: Mapping[str, float] | None,
+    seed: int,
 ) -> dict[str, Any]:
+    setting = dataclasses.replace(worths.settings[layer_id], chosen=others)
     layer, catalogue = setting.layer, setting.catalogue
     weight = weights_in_play(setting, stated)
-    valued = {
-        name: {
-            criterion: value_of(criterion, catalogue.technologies[name], setting)
-            for criterion in weight
-        }
-        for name in dict.fromkeys(
-            [*sieve["kept"], *(row["technology"] for row in sieve["eliminated"])]
-        )
-    }
+    names = [*sieve["kept"], *(row["technology"] for row in sieve["eliminated"])]
+    known = {name: worths.of(layer_id, name, others) for name in dict.fromkeys(names)}
+    # In the order of the weights, in which people read them.
+    valued = {name: {key: row[key] for key in weight} for name, row in known.items()}
     numbers = {
         name: {criterion: valuation.value for criterion, valuation in row.items()}
         for name, row in valued.items()
@@ -381,7 +242,7 @@ def _layer(
             if name in sampled.totals and other in sampled.totals
             else None
         )
-    why, against = _reasons(setting, weight, ranked, valued)
+    why, against = reasons_of(setting, weight, ranked, valued)
     return {
         "layer": layer.id,
         "title": layer.title,
@@ -394,11 +255,11 @@ def _layer(
         ],
         "winner": order[0] if order else None,
         "alternatives": order[1 : 1 + ALTERNATIVES],
-        "short": _short(layer, order, sieve),
-        "confidence": _confidence(setting, ranked),
+        "short": short_of(layer, order, sieve),
+        "confidence": confidence_of(setting, ranked),
         "why": why,
         "against": against,
-        "what_would_change_it": _turns(setting, weight, order, numbers, totals, ranked, sieve),
+        "what_would_change_it": turns_of(setting, weight, order, numbers, totals, ranked, sieve),
         "ranked": ranked,
         # What may change for the worse later, as it is known now.
         "facts_then": _facts_then(catalogue, order[0]) if order else {},
@@ -457,204 +318,9 @@ def _option(
     }
 
 
-def _short(layer: Layer, order: list[str], sieve: Mapping[str, Any]) -> str | None:
-    if len(order) > ALTERNATIVES:
-        return None
-    gone = len({row["technology"] for row in sieve["eliminated"]})
-    constraints = sorted({row["constraint"] for row in sieve["eliminated"]})
-    return (
-        f"Only {len(order)} of {len(order) + gone} options of “{layer.title}” are left; the rest "
-        f"were ruled out by {', '.join(constraints)}."
-    )
-
-
-def _confidence(setting: Setting, ranked: list[dict[str, Any]]) -> dict[str, Any]:
-    if len(ranked) < 2:
-        sentence = "Nothing is left to compare it with." if ranked else "No option is left."
-        return {
-            "level": "none",
-            "first": None,
-            "believed": None,
-            "margin": None,
-            "sentence": sentence,
-        }
-    first, second = ranked[0], ranked[1]
-    margin = first["total"] - second["total"]
-    bounds = setting.catalogue.confidence
-    # The samples are too modest; by how much was seen over cases (docs/recommender.md).
-    believed = round(sharpened(first["first"], bounds["sharpness"]), 4)
-    level = "toss-up"
-    if believed >= bounds["strong"]:
-        level = "strong"
-    elif believed >= bounds["moderate"]:
-        level = "moderate"
-    words = {
-        "strong": "a clear lead",
-        "moderate": "a modest lead",
-        "toss-up": "close to a draw: take the one you would rather run",
-    }
-    sentence = (
-        f"{first['name']} comes first in {first['first']:.0%} of {SAMPLES:,} samples of weights "
-        f"and facts, {margin * 100:.1f} points of 100 ahead of {second['name']}; {words[level]} "
-        f"({believed:.0%} sure)."
-    )
-    return {
-        "level": level,
-        "first": first["first"],
-        "believed": believed,
-        "margin": round(margin, 6),
-        "sentence": sentence,
-    }
-
-
 def _spread(valuations: Mapping[str, Valuation]) -> dict[str, float]:
     """Standard deviation of every value, from the grade it rests on and what is unknown in it."""
     return {
         criterion: (1 - row.missing) * SPREAD[row.grade] + row.missing * UNKNOWN_SPREAD
         for criterion, row in valuations.items()
     }
-
-
-def _reasons(
-    setting: Setting,
-    weight: Mapping[str, float],
-    ranked: list[dict[str, Any]],
-    valued: Mapping[str, Mapping[str, Valuation]],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What sets the winner apart from the options behind it, and what speaks against it."""
-    if not ranked:
-        return [], []
-    winner = ranked[0]["technology"]
-    rivals = [row["technology"] for row in ranked[1 : 1 + ALTERNATIVES]]
-    gaps = {}
-    for criterion in weight:
-        own = valued[winner][criterion].value
-        mean = (
-            sum(valued[rival][criterion].value for rival in rivals) / len(rivals)
-            if rivals
-            else setting.catalogue.neutral
-        )
-        gaps[criterion] = weight[criterion] * (own - mean)
-    order = sorted(gaps, key=lambda criterion: -gaps[criterion])
-    why = [
-        _reason(setting, ranked[0]["name"], criterion, valued[winner][criterion], "ahead")
-        for criterion in order[:3]
-        if gaps[criterion] > 0.0005
-    ]
-    against = [
-        _reason(setting, ranked[0]["name"], criterion, valued[winner][criterion], "behind")
-        for criterion in reversed(order[-3:])
-        if gaps[criterion] < -0.0005
-    ]
-    return why, against
-
-
-def _reason(
-    setting: Setting, name: str, criterion: str, valuation: Valuation, side: str
-) -> dict[str, Any]:
-    title = setting.catalogue.criteria[criterion].title
-    note = f" ({valuation.note})" if valuation.note else ""
-    return {
-        "criterion": criterion,
-        "sentence": f"{title}: {name} is {side} at {valuation.value * 100:.0f} of 100{note}.",
-        "facts": list(valuation.facts),
-    }
-
-
-def _turns(
-    setting: Setting,
-    weight: Mapping[str, float],
-    order: list[str],
-    numbers: Mapping[str, Mapping[str, float]],
-    totals: Mapping[str, float],
-    ranked: list[dict[str, Any]],
-    sieve: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """The smallest change of one weight, the nearest unknown and the dearest constraint."""
-    if not order:
-        return []
-    turns = []
-    technologies = setting.catalogue.technologies
-    winner = order[0]
-    smallest = _smallest_weight_change(weight, order, numbers)
-    if smallest is not None:
-        criterion, level, rival = smallest
-        title = setting.catalogue.criteria[criterion].title
-        turns.append(
-            {
-                "kind": "weight",
-                "criterion": criterion,
-                "from": round(weight[criterion], 6),
-                "to": round(level, 6),
-                "rival": rival,
-                "sentence": f"If “{title}” counted {level:.0%} in place of "
-                f"{weight[criterion]:.0%}, {technologies[rival].name} would draw level.",
-            }
-        )
-    turns += _unknown_turn(setting, weight, ranked, technologies)
-    gone = sorted(
-        {row["technology"] for row in sieve["eliminated"]},
-        key=lambda name: (-round(totals[name], 9), name),
-    )
-    if gone and totals[gone[0]] > totals[winner]:
-        reasons = sorted(
-            {row["constraint"] for row in sieve["eliminated"] if row["technology"] == gone[0]}
-        )
-        turns.append(
-            {
-                "kind": "constraint",
-                "rival": gone[0],
-                "constraints": reasons,
-                "sentence": f"Without {', '.join(reasons)}, {technologies[gone[0]].name} would "
-                f"come first ({totals[gone[0]] * 100:.1f} against {totals[winner] * 100:.1f}).",
-            }
-        )
-    return turns
-
-
-def _unknown_turn(
-    setting: Setting,
-    weight: Mapping[str, float],
-    ranked: list[dict[str, Any]],
-    technologies: Mapping[str, Technology],
-) -> list[dict[str, Any]]:
-    """Whether the runner-up would win if everything unknown about it turned out well."""
-    for row in ranked[1 : 1 + ALTERNATIVES]:
-        gain = row["missing"] * (1 - setting.catalogue.unknown)
-        if row["total"] + gain <= ranked[0]["total"]:
-            continue
-        widest = max(
-            weight, key=lambda criterion: row["criteria"][criterion]["missing"] * weight[criterion]
-        )
-        title = setting.catalogue.criteria[widest].title
-        facts = [
-            fact
-            for fact in row["criteria"][widest]["facts"]
-            if setting.catalogue.facts[fact].state != "known"
-        ]
-        return [
-            {
-                "kind": "fact",
-                "rival": row["technology"],
-                "criterion": widest,
-                "facts": facts,
-                "sentence": f"{technologies[row['technology']].name} could come first if what is "
-                f"unknown about it turned out well, above all “{title}”.",
-            }
-        ]
-    return []
-
-
-def _smallest_weight_change(
-    weight: Mapping[str, float], order: list[str], numbers: Mapping[str, Mapping[str, float]]
-) -> tuple[str, float, str] | None:
-    best: tuple[float, str, float, str] | None = None
-    for rival in order[1:]:
-        for criterion in weight:
-            level = tipping_weight(numbers[order[0]], numbers[rival], weight, criterion)
-            if level is None:
-                continue
-            candidate = (abs(level - weight[criterion]), criterion, level, rival)
-            if best is None or candidate < best:
-                best = candidate
-    return None if best is None else best[1:]

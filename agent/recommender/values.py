@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import replace
 
 from agent.recommender import licences
-from agent.recommender.catalogue import Catalogue, Fact, Layer, Technology
-from agent.recommender.constraints import Constraints, plain
-from agent.recommender.elimination import present
+from agent.recommender.catalogue import Fact, Technology
+from agent.recommender.constraints import plain
+from agent.recommender.valuation import Parts, Setting, Valuation, curve_of, on_curve
 
 MUST, ASKED, ORDINARY = 16.0, 12.0, 1.0
 UNASKED = 0.5
@@ -38,184 +37,13 @@ OWN_WAY = ("custom-build", "status-quo")
 NEW_PLATFORM = "brings a platform with it that is not there yet"
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """together: technology to those it goes well with, each with how much that counts (0..1);
-    apart: technology to those it cannot be used with.
-    """
-
-    together: Mapping[str, Mapping[str, float]]
-    apart: Mapping[str, Collection[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Ids of what a request names, looked up once. there: what runs or is known to the team."""
-
-    running: tuple[str, ...]
-    leaving: tuple[str, ...]
-    there: tuple[str, ...]
-    skills: frozenset[str]  # in plain spelling, with the ids they stand for
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the values depend on beside the option itself.
-
-    languages: those of the team, or the one chosen first when the team named none.
-    asked: capabilities that the request's words ask for. chosen: winners of the other layers.
-    links: how technologies go together. named: what the request names. without: criteria left
-    out, for the evaluation.
-    """
-
-    constraints: Constraints
-    catalogue: Catalogue
-    layer: Layer
-    today: dt.date
-    languages: tuple[str, ...]
-    asked: frozenset[str]
-    chosen: tuple[str, ...]
-    links: Links
-    named: Named
-    without: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Valuation:
-    """Worth between 0 and 1 with what it rests on.
-
-    grade: the weakest grade that counted ("request" when the form said it); "" when nothing did.
-    missing: share (0..1) of the criterion that is unknown and was counted at the fixed low value.
-    """
-
-    value: float
-    grade: str
-    missing: float
-    facts: tuple[str, ...]
-    note: str
-
-
-@dataclass(slots=True)
-class _Parts:
-    """Collects weighted parts of one valuation."""
-
-    setting: Setting
-    total: float = 0.0
-    weight: float = 0.0
-    missing: float = 0.0
-    facts: list[str] = field(default_factory=list)
-    grades: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, worth: float, fact: Fact, weight: float = 1.0) -> None:
-        """Count a known fact, as far as its grade is trusted and if it is fresh enough."""
-        trust = self.setting.catalogue.trust[fact.grade]
-        if trust == 0 or fact.is_stale(self.setting.today):
-            self.skip(fact, weight)
-            return
-        neutral = self.setting.catalogue.neutral
-        self.total += weight * (neutral + trust * (worth - neutral))
-        self.weight += weight
-        self.facts.append(fact.id)
-        self.grades.append(fact.grade)
-
-    def skip(self, fact: Fact | None, weight: float = 1.0) -> None:
-        """Count something unknown at the fixed low value."""
-        self.total += weight * self.setting.catalogue.unknown
-        self.weight += weight
-        self.missing += weight
-        if fact is not None:
-            self.facts.append(fact.id)
-            if fact.state == "known":
-                self.notes.append(f"{fact.label} is too old or too doubtful to count")
-
-    def valuation(self) -> Valuation:
-        if not self.weight:
-            return Valuation(self.setting.catalogue.unknown, "", 1.0, (), "unknown")
-        order = list(self.setting.catalogue.trust)
-        grade = max(self.grades, key=order.index, default="")
-        trust = self.setting.catalogue.trust.get(grade, 1.0)
-        if grade and trust < 1:
-            self.notes.append(f"grade {grade}: counted at {trust:.0%}")
-        return Valuation(
-            value=self.total / self.weight,
-            grade=grade,
-            missing=self.missing / self.weight,
-            facts=tuple(dict.fromkeys(self.facts)),
-            note="; ".join(dict.fromkeys(self.notes)),
-        )
-
-
 def value_of(criterion: str, technology: Technology, setting: Setting) -> Valuation:
     """What `technology` is worth on `criterion`. Never depends on the other options."""
     return _VALUES[criterion](technology, setting)
 
 
-def links_of(catalogue: Catalogue) -> Links:
-    """How the technologies of the catalogue go together, looked up once for a whole request."""
-    together: dict[str, dict[str, float]] = {}
-    apart: dict[str, set[str]] = {}
-    for technology in catalogue.technologies.values():
-        for other in technology.companions:
-            together.setdefault(technology.id, {})[other] = 1.0
-            together.setdefault(other, {})[technology.id] = 1.0
-    for rule in catalogue.rules:
-        for one, other in ((rule.left, rule.right), (rule.right, rule.left)):
-            if rule.kind == "conflicts":
-                apart.setdefault(one, set()).add(other)
-            elif rule.kind == "synergy":
-                known = together.setdefault(one, {})
-                known[other] = max(known.get(other, 0.0), rule.strength)
-    return Links(together, apart)
-
-
-def named_in(constraints: Constraints, catalogue: Catalogue) -> Named:
-    """What the request names, as ids of the catalogue; what it does not know is left out."""
-
-    def ids(names: Iterable[str]) -> tuple[str, ...]:
-        found = (catalogue.find(name) for name in names)
-        return tuple(dict.fromkeys(each.id for each in found if each is not None))
-
-    leaving = ids(constraints.leaving)
-    return Named(
-        running=tuple(name for name in ids(constraints.already_run) if name not in leaving),
-        leaving=leaving,
-        there=tuple(present(constraints, catalogue)),
-        skills=frozenset({*map(plain, constraints.skills), *ids(constraints.skills)}),
-    )
-
-
-def linked_with(setting: Setting, name: str) -> frozenset[str]:
-    """Technologies whose presence can change what `name` is worth, in either direction."""
-    own = setting.catalogue.technologies[name]
-    return frozenset({*setting.links.together.get(name, ()), *own.requires})
-
-
-def on_curve(anchors: Iterable[tuple[float, float]], x: float) -> float:
-    """Piecewise-linear interpolation; flat beyond the first and the last anchor.
-
-    anchors: (x, worth) pairs, ascending in x, at least one.
-    """
-    points = list(anchors)
-    if x <= points[0][0]:
-        return points[0][1]
-    for (left, low), (right, high) in pairwise(points):
-        if x <= right:
-            return low + (high - low) * (x - left) / (right - left)
-    return points[-1][1]
-
-
-def _curve(setting: Setting, criterion: str, name: str, fact: Fact) -> float:
-    anchors = setting.catalogue.criteria[criterion].curves[name]
-    if isinstance(anchors, dict):
-        return float(anchors[fact.value])
-    if not isinstance(fact.value, int | float):
-        raise TypeError(f"{fact.id}: {fact.value!r} is not a number")
-    return on_curve([(x, y) for x, y in anchors], fact.value)
-
-
 def _features(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     wanted = False
     for capability in setting.layer.capabilities:
         # An option that the catalogue lists elsewhere was not asked about this layer's.
@@ -251,7 +79,7 @@ def _stack_fit(technology: Technology, setting: Setting) -> Valuation:
         worth = 0.8
     else:
         worth = 0.5 if set(spoken) & set(technology.languages) else 0.0
-    parts = _Parts(setting)
+    parts = Parts(setting)
     there = [*setting.named.there, *setting.chosen]
     known = setting.links.together.get(technology.id, {})
     together = [other for other in dict.fromkeys(there) if other in known]
@@ -370,12 +198,12 @@ def _not_asked(setting: Setting, note: str) -> Valuation:
 
 
 def _operations(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     burden = technology.facts.get("operations_burden")
     if burden is None or burden.state != "known":
         parts.skip(burden)
         return parts.valuation()
-    worth = _curve(setting, "operations", "operations_burden", burden)
+    worth = curve_of(setting, "operations", "operations_burden", burden)
     if setting.constraints.run_by == "dedicated_team":
         # Whoever has people for it minds the work half as much.
         worth = (1 + worth) / 2
@@ -418,24 +246,24 @@ def _needs_new_platform(technology: Technology, setting: Setting) -> bool:
 
 def _judged(criterion: str, name: str) -> Callable[[Technology, Setting], Valuation]:
     def judged(technology: Technology, setting: Setting) -> Valuation:
-        parts = _Parts(setting)
+        parts = Parts(setting)
         fact = technology.facts.get(name)
         if fact is None or fact.state != "known":
             parts.skip(fact)
         else:
-            parts.add(_curve(setting, criterion, name, fact), fact)
+            parts.add(curve_of(setting, criterion, name, fact), fact)
         return parts.valuation()
 
     return judged
 
 
 def _cost(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     level = technology.facts.get("cost_level")
     if level is None or level.state != "known":
         parts.skip(level)
         return parts.valuation()
-    worth = _curve(setting, "cost", "cost_level", level)
+    worth = curve_of(setting, "cost", "cost_level", level)
     if (
         technology.kind == "service"
         and worth < SMALLEST_PLAN
@@ -448,7 +276,7 @@ def _cost(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _openness(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     licence = technology.facts["license"]
     if licence.state == "known":
         restricted = licences.restriction(str(licence.value), setting.catalogue.licence_classes)
@@ -458,7 +286,7 @@ def _openness(technology: Technology, setting: Setting) -> Valuation:
         parts.skip(licence)
     lock_in = technology.facts.get("lock_in")
     if lock_in is not None and lock_in.state == "known":
-        worth = _curve(setting, "openness", "lock_in", lock_in)
+        worth = curve_of(setting, "openness", "lock_in", lock_in)
         if _needs_new_platform(technology, setting):
             worth *= 0.5
             parts.notes.append(NEW_PLATFORM)
@@ -469,7 +297,7 @@ def _openness(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _assurance(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     for name in (
         "assurance.signed_releases",
         "assurance.sbom_published",
@@ -487,13 +315,13 @@ def _assurance(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _longevity(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     if technology.kind in ("service", "approach"):
         fact = technology.facts["name"]
         return Valuation(setting.catalogue.neutral, fact.grade, 0.0, (fact.id,), "no release lines")
     months = technology.facts.get("median_support_months")
     if months is not None and months.state == "known":
-        parts.add(_curve(setting, "longevity", "median_support_months", months), months)
+        parts.add(curve_of(setting, "longevity", "median_support_months", months), months)
     else:
         parts.skip(months)
     released = technology.facts.get("latest_release_date")
@@ -508,18 +336,18 @@ def _longevity(technology: Technology, setting: Setting) -> Valuation:
 
 
 def _performance(technology: Technology, setting: Setting) -> Valuation:
-    parts = _Parts(setting)
+    parts = Parts(setting)
     curves = setting.catalogue.criteria["performance"].curves
     for name in setting.layer.latency:
         fact = technology.facts.get(name)
         if name in curves and fact is not None and fact.state == "known":
-            parts.add(_curve(setting, "performance", name, fact), fact)
+            parts.add(curve_of(setting, "performance", name, fact), fact)
     return parts.valuation()
 
 
 def _adoption(technology: Technology, setting: Setting) -> Valuation:
     """Popularity, maturity and community go together, so they share one weight."""
-    parts = _Parts(setting)
+    parts = Parts(setting)
     if technology.kind == "approach" and technology.id in OWN_WAY:
         fact = technology.facts["name"]
         return Valuation(
@@ -529,7 +357,7 @@ def _adoption(technology: Technology, setting: Setting) -> Valuation:
         figure = technology.facts.get(name)
         if figure is None or figure.state != "known" or figure.is_stale(setting.today):
             continue
-        parts.add(_curve(setting, "adoption", name, figure), figure)
+        parts.add(curve_of(setting, "adoption", name, figure), figure)
     return parts.valuation()
 
 

@@ -1,7 +1,7 @@
 """Measures the whole product on this machine: python -m tests.bench [--entries N] [--requests N].
 
 With --only directory, nothing but SCIM against 10,000 people; with --only appends, nothing but
-the ledger.
+the ledger; with --only requests, nothing but recommendations, over few passages and over 5,000.
 
 Prints figures with machine and date. Machines are noisy: each figure comes with its spread or
 with a ratio to something simpler that ran beside it.
@@ -33,6 +33,7 @@ HOME = ROOT / "var" / "bench"
 RATE, SECONDS = 20, 15  # requests a second for this long, for each page
 PROCESSES = 8
 PEOPLE = 10_000  # in the directory
+PASSAGES = 5_000  # of documents of a project
 
 
 def main() -> None:
@@ -41,7 +42,9 @@ def main() -> None:
     asked.add_argument("--entries", type=int, default=1_000_000, help="for the verifier")
     asked.add_argument("--tuples", type=int, default=1_000_000, help="for questions about rights")
     asked.add_argument("--requests", type=int, default=20)
-    asked.add_argument("--only", choices=["directory", "appends"], help="measure nothing else")
+    asked.add_argument(
+        "--only", choices=["directory", "appends", "requests"], help="measure nothing else"
+    )
     options = asked.parse_args()
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {_machine()}", flush=True)
     os.environ["PORTAL_PORT"] = str(_free_port())
@@ -49,15 +52,19 @@ def main() -> None:
     if HOME.exists():
         embedded.destroy(HOME)
     with stack.running(HOME) as (address, _parts):
+        if options.only in (None, "requests"):
+            proposal = _requests(address, options.requests, "")
+            _many_passages()
+            _requests(address, options.requests, f" over {PASSAGES:,} passages")
+            _many_passages("--check")
         if not options.only:
-            proposal = _requests(address, options.requests)
             _packs(address, proposal)
             _pages(address, proposal)
             _code_index()
             _repairs()
-        if options.only != "directory":
+        if options.only in (None, "appends"):
             _appends()
-        if options.only != "appends":
+        if options.only in (None, "directory"):
             _directory(address)
     embedded.destroy(HOME)
     if options.only:
@@ -115,7 +122,13 @@ def _wait(session: Session, path: str, ends: set[str]) -> Any:
         time.sleep(0.05)
 
 
-def _requests(address: str, count: int) -> str:
+def _many_passages(*check: str) -> None:
+    values = {**os.environ, **embedded.environment(HOME), "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "tests.bench.many_passages", "acme.localhost", str(PASSAGES)]
+    subprocess.run([*command, *check], cwd=ROOT, env=values, check=True)
+
+
+def _requests(address: str, count: int, over: str) -> str:
     """One after the other, each timed from the POST to the finished pull request."""
     ada = _signed_in(address, "Ada Lindqvist")
     fields = ada.read("/recommendations/examples")[0]
@@ -131,7 +144,7 @@ def _requests(address: str, count: int) -> str:
         if ended["state"] != "completed":
             raise SystemExit(f"a request ended as {ended['state']}: {ended['reason']}")
         proposal = ended["proposal_id"]
-    _spread("request to pull request, one worker", took, "p95 <= 5 s")
+    _spread(f"request to pull request, one worker{over}", took, "p95 <= 5 s")
     return proposal
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from agent import own_catalogue
 from agent.recommender import reading
+from agent.recommender.additions import Own
 from agent.recommender.refresh import CONNECTORS, Difference, Origin, Unreachable, compare, read
 from agent.recommender.refresh.reading import Reading, written
 from authz.errors import Conflict
@@ -57,7 +58,7 @@ class Command(BaseCommand):
         document = found.document(
             before=files.documents.get(f"facts/{connector.name}.yaml"), only=only
         )
-        after = reading.build(files, reading.Own(snapshots={connector.name: document}))
+        after = reading.build(files, Own(snapshots={connector.name: document}))
         self._show(compare(before, after))
         for technology, why in sorted(found.unanswered.items()):
             self.stdout.write(f"not believed {technology}: {why}; what is known keeps its age")

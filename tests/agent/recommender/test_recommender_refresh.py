@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from agent.recommender import reading
+from agent.recommender.additions import Own
 from agent.recommender.refresh import CONNECTORS, Origin, Unreachable, compare, packages, read
 from agent.recommender.refresh.reading import Reading, written
 
@@ -98,7 +99,7 @@ def test_release_lines_are_read_from_a_checkout(catalogue, checkout, folder):
     assert "latest_cycle_eol" not in found.facts["valkey"]  # no end is announced: unknown, not ""
     assert found.cycles["valkey"][1][2] == dt.date(2028, 10, 21)
     files = reading.read_files(folder)
-    after = reading.build(files, reading.Own(snapshots={"endoflife": found.document()}))
+    after = reading.build(files, Own(snapshots={"endoflife": found.document()}))
     assert after.technologies["valkey"].cycles[0].name == "9.1"
     assert after.facts["valkey.latest_version"].value == "9.1.4"
     changed = {row.fact: row for row in compare(catalogue, after).changed}
@@ -154,7 +155,7 @@ def test_a_package_that_cannot_be_asked_about_is_unreachable_not_zero(catalogue,
 
     found = read(CONNECTORS["osv"], Origin(serve(answers)), catalogue, TODAY, only)
 
-    own = reading.Own(snapshots={"osv": found.document()})
+    own = Own(snapshots={"osv": found.document()})
     after = reading.build(reading.read_files(folder), own)
     assert after.facts["django.advisories_known"].value == 2
     flask = after.facts["flask.advisories_known"]

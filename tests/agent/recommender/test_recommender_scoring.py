@@ -11,17 +11,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from requests_to_try import requests
 
+from agent.recommender import Constraints, eliminate, fitting, prepare, retrieve, score, weighed
 from agent.recommender.acceptability import sharpened
 from agent.recommender.catalogue import Catalogue
-from agent.recommender.scoring import (
-    dominator,
+from agent.recommender.scoring import dominator
+from agent.recommender.valuation import on_curve
+from agent.recommender.weighing import (
     rank_order_centroid,
     tipping_weight,
     weighted_total,
     weights,
 )
-from agent.recommender.values import on_curve
 
+TODAY = dt.date(2026, 11, 23)
 CRITERIA = ("a", "b", "c", "d")
 worths = st.fixed_dictionaries({key: st.floats(0, 1) for key in CRITERIA})
 
@@ -394,3 +396,31 @@ def test_the_word_for_confidence_follows_what_is_believed(catalogue, first_examp
         assert said["level"] == ("strong" if strong else "moderate" if moderate else "toss-up")
         assert f"{said['believed']:.0%} sure" in said["sentence"]
     assert compared >= 14
+
+
+def test_weighing_anew_values_nothing_anew_and_says_the_same(catalogue, monkeypatch):
+    asked = Constraints.parse(catalogue.examples[0], catalogue=catalogue)
+    found = retrieve(asked, catalogue, TODAY)
+    sieved = eliminate(asked, catalogue, found, TODAY)
+    otherwise = {"cost": 5, "features": 3, "adoption": 1}
+    prepared = prepare(asked, catalogue, found, sieved)
+    usual = weighed(prepared)
+    valued = []
+    value_of = fitting.value_of
+
+    def counted(criterion, technology, setting):
+        valued.append((technology.id, setting.chosen))
+        return value_of(criterion, technology, setting)
+
+    monkeypatch.setattr(fitting, "value_of", counted)
+    assert weighed(prepared) == usual
+    assert valued == []  # not one of them
+    again = weighed(prepared, stated=otherwise)
+    anew = len(valued)
+    weighed(prepare(asked, catalogue, found, sieved), stated=otherwise)
+
+    # With other winners beside them, some are worth something else; those alone are looked at.
+    assert anew < (len(valued) - anew) / 5
+    assert weighed(prepared, stated=otherwise) == again
+    assert again == score(asked, catalogue, found, sieved, stated=otherwise)
+    assert usual == score(asked, catalogue, found, sieved)
