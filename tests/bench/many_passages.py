@@ -1,6 +1,7 @@
 """Makes a tenant's documents many: python -m tests.bench.many_passages HOST N.
 
-Adds passages to the first repository of the tenant at HOST until it has N. Their words are those
+Adds a repository with passages to the project of the tenant's first one until it has N; the code
+host does not have it, so that nobody reads it anew. Their words are those
 of this repository's documents, mixed; their vectors are those documents', each moved a little, so
 that a search by words and by meaning has as much to compare and to order as with N real ones.
 Needs the environment of env.sh.
@@ -38,9 +39,12 @@ def main() -> None:
     if scope is None:
         raise SystemExit(f"there is no tenant at {options.host}")
     with tenant_scope(scope):
-        repository = Repository.objects.order_by("created_at").first()
-        if repository is None:
+        first = Repository.objects.order_by("created_at").first()
+        if first is None:
             raise SystemExit(f"{options.host} has no repository")
+        repository, _ = Repository.objects.get_or_create(
+            project_id=first.project_id, name="many-passages"
+        )
         there = Passage.objects.filter(repository=repository).count()
         if not options.check:
             made = _made(repository, options.count - there)

@@ -23,6 +23,12 @@ def test_the_figures_are_those_of_the_catalogue(catalogue):
     assert found.stale <= found.due
 
 
+def test_on_the_day_of_the_newest_reading_enough_facts_are_within_their_age_limit(catalogue):
+    newest = max(snapshot.retrieved_at for snapshot in catalogue.snapshots)
+
+    assert report(catalogue, newest).within_ttl >= 0.95
+
+
 def test_facts_grow_old_with_the_days(catalogue):
     now, later = report(catalogue, TODAY), report(catalogue, TODAY + dt.timedelta(days=400))
 
