@@ -51,7 +51,7 @@ def left_behind() -> list[UUID]:
     """
     known = catalogue()
     rows = Proposal.objects.filter(
-        state=Proposal.State.COUNTERSIGNED, task__recommendation__isnull=False
+        state__in=Proposal.SIGNED, task__recommendation__isnull=False
     ).select_related("task__recommendation")
     raised: dict[str, dict[str, str]] = {}
     for task in Task.objects.exclude(raised_for={}).only("raised_for"):
@@ -73,7 +73,7 @@ def raise_task(proposal_id: UUID) -> Task | None:
     proposal = (
         Proposal.objects.filter(
             pk=proposal_id,
-            state=Proposal.State.COUNTERSIGNED,
+            state__in=Proposal.SIGNED,
             task__recommendation__isnull=False,
         )
         .select_related("task__recommendation", "task__owner", "repository")

@@ -15,6 +15,7 @@ from agent import (
     dossier,
     drift_watch,
     log_check,
+    merging,
     model_setup,
     places,
     queue,
@@ -93,6 +94,8 @@ def _resume() -> None:
         publish_review.delay(str(proposal_id))
     for proposal_id in upkeep.unsigned_records():
         sign_record.delay(str(proposal_id))
+    for proposal_id in merging.unfinished():
+        merge_proposal.delay(str(proposal_id))
     for proposal_id in upkeep.unfinished_undoing():
         withdraw_proposal.delay(str(proposal_id))
 
@@ -196,8 +199,15 @@ def withdraw_proposal(proposal_id: str) -> None:
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
 def refresh_proposal(proposal_id: str) -> None:
-    """Notice when the pull request is no longer what was proposed."""
+    """Notice when the pull request is no longer what was proposed, or was merged elsewhere."""
     upkeep.refresh(UUID(proposal_id))
+    merging.notice(UUID(proposal_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def merge_proposal(proposal_id: str) -> None:
+    """Carry out the merge that somebody ordered. Safe to deliver twice."""
+    merging.carry_out(UUID(proposal_id))
 
 
 @shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)

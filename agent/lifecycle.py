@@ -241,6 +241,8 @@ def undo(task: Task, *, by: Actor) -> None:
         proposal = Proposal.objects.select_for_update().filter(task=task).first()
         if proposal is None:
             raise IllegalMove(f"{task.short} has no pull request to take back")
+        if proposal.is_being_merged:
+            raise IllegalMove(f"the pull request of {task.short} is being merged right now")
         proposal.move_to(Proposal.State.WITHDRAWN)
         Proposal.objects.filter(pk=proposal.pk).update(withdrawn_by=by.name)
         facts.update(proposal=proposal.pk, number=proposal.number, head_sha=proposal.head_sha)
@@ -360,6 +362,44 @@ def reject(proposal: Proposal, digest: str, *, reviewer: User, by: Actor, commen
             diff_sha256=proposal.diff_sha256,
             comment=comment,
         )
+
+
+def order_merge(proposal: Proposal, digest: str, *, by: Actor) -> None:
+    """Order that a countersigned proposal be merged; a worker carries it out.
+
+    digest: of what was read. Both now and then `by` must be allowed to. Raises Denied (the
+    requester never may, nor an agent), StaleDigest when it has changed since, IllegalMove when it
+    is not countersigned, or being merged already.
+    """
+    with change(by, Permission.PROPOSAL_MERGE, on=proposal) as facts:
+        proposal.refresh_from_db(from_queryset=Proposal.objects.select_for_update())
+        if digest != proposal.digest:
+            raise StaleDigest("the proposal has changed since you read it; read it again")
+        if proposal.state != Proposal.State.COUNTERSIGNED:
+            raise IllegalMove(f"this proposal is {proposal.get_state_display().lower()}")
+        if proposal.is_being_merged:
+            raise IllegalMove("this proposal is being merged already")
+        signed_in = by.signed_in
+        Proposal.objects.filter(pk=proposal.pk).update(
+            merge_ordered_by=by.user_id,
+            merge_ordered_at=timezone.now(),
+            merge_signed_in={
+                "at": signed_in.at.isoformat(),
+                "way": signed_in.way,
+                "methods": list(signed_in.methods),
+            }
+            if signed_in
+            else {},
+            merge_refused="",
+        )
+        facts.update(
+            step="ordered",
+            digest=digest,
+            number=proposal.number,
+            head_sha=proposal.head_sha,
+            branch=proposal.base_branch,
+        )
+        transaction.on_commit(partial(queue.merge_proposal, proposal.pk))
 
 
 def _queue(task: Task) -> None:

@@ -131,7 +131,7 @@ def radar(proposals: Iterable[Proposal], known: Catalogue) -> list[Blip]:
     for proposal in proposals:
         if proposal.state == Proposal.State.REJECTED:
             continue
-        signed = proposal.state == Proposal.State.COUNTERSIGNED
+        signed = proposal.state in Proposal.SIGNED
         for layer in proposal.task.recommendation.result["layers"]:
             if layer["winner"]:
                 ring = "adopt" if signed else "trial"
@@ -254,7 +254,7 @@ def watch(
             drift(proposal.task.recommendation.result, proposal.created_at.date(), known, today),
         )
         for proposal in proposals
-        if proposal.state == Proposal.State.COUNTERSIGNED
+        if proposal.state in Proposal.SIGNED
     )
     return [(proposal, found) for proposal, found in rows if found]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agent.forge import Forge
+from agent.forge import Forge, Merging
 from agent.forge import Repository as ForgeRepository
 from agent.forge.local import LocalForge
 from agent.models import CatalogueEntry, CatalogueRefresh, Repository
@@ -119,6 +119,15 @@ def local_forge() -> LocalForge:
 
 def forge_of(repository: Repository) -> Forge:
     """The code host that a repository lives on."""
+    match repository.forge:
+        case Repository.Forge.LOCAL:
+            return local_forge()
+        case unknown:
+            raise ValueError(f"no forge called {unknown!r}")
+
+
+def merging_of(repository: Repository) -> Merging:
+    """The same code host, as far as it merges for people. For agent.merging and nobody else."""
     match repository.forge:
         case Repository.Forge.LOCAL:
             return local_forge()

@@ -44,6 +44,11 @@ def publish_review(proposal_id: UUID) -> None:
     _send("publish_review", proposal_id)
 
 
+def merge_proposal(proposal_id: UUID) -> None:
+    """Have a merge that somebody ordered carried out."""
+    _send("merge_proposal", proposal_id)
+
+
 def refresh_proposal(proposal_id: UUID) -> None:
     """Have a proposal compared with its pull request."""
     _send("refresh_proposal", proposal_id)

@@ -431,6 +431,7 @@ def _entities(facts: PolicyFacts) -> list[dict[str, Any]]:
         "tenant": _entity("Tenant", facts.thing_tenant),
         "requester": facts.requester and _entity("Account", facts.requester),
         "author": facts.author and _entity("Account", facts.author),
+        "countersigner": facts.countersigner and _entity("Account", facts.countersigner),
         "project": facts.project and _entity("Project", facts.project),
     }
     actor = {"tenant": _entity("Tenant", facts.tenant), "kind": _entity("Kind", facts.kind)}
@@ -452,6 +453,8 @@ def _context(facts: PolicyFacts) -> dict[str, Any]:
             "risk": facts.risk,
             "diff_lines": facts.diff_lines,
             "classification": classified and _entity("Classification", classified),
+            "countersigned": facts.countersigned,
+            "checks_passed": facts.checks_passed,
             "budget": facts.budget and _entity("Budget", facts.budget),
             **{name: getattr(facts, name) for name in _AMOUNTS},
             "hour": facts.at.hour,

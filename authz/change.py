@@ -1,13 +1,13 @@
 """change(): permitted, atomic, recorded; or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
 
 from authz import onrecord
-from authz.decisions import Thing, decide, refuse
+from authz.decisions import Decision, Thing, decide, refuse
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.intents import Intent
@@ -29,6 +29,9 @@ class Facts(dict[str, Any]):
     outcome: str = "ok"
     intent: Intent
     answers: Intent | None = None
+    decision: Decision
+    # Of an effect: writes the rows that go with the result, in its transaction.
+    rows: Callable[[], None] | None = None
 
 
 @contextmanager
@@ -46,8 +49,16 @@ def change(by: Actor, permission: Permission, *, on: Thing) -> Iterator[Facts]:
     decision = decide(by, permission, on)
     if not decision.allowed:
         refuse(by, on, decision)
+    with _recorded(by, decision, on) as facts:
+        yield facts
+
+
+@contextmanager
+def _recorded(by: Actor, decision: Decision, on: Thing) -> Iterator[Facts]:
+    """Run the block in one transaction with the entry of what was allowed."""
+    permission = decision.permission
     facts = Facts()
-    facts.about = on
+    facts.about, facts.decision = on, decision
     try:
         with asked.without_asking(asked.Purpose.CHANGE), transaction.atomic(durable=True):
             yield facts
@@ -79,9 +90,11 @@ def effect(by: Actor, permission: Permission, *, on: Thing, **said: Any) -> Iter
     """Do something to the outside world in the block: the intent is on record before it begins,
     what came of it after it ended.
 
-    said: facts of the intent. What the block puts into the dict goes with the result. Holds no
-    transaction meanwhile. An error is recorded as a failed result, then raised; where even that is
-    not possible, or the process dies, the intent becomes a gap.
+    said: facts of the intent. What the block puts into the dict goes with the result, and what
+    it sets as `rows` is called in the result's transaction. Holds no transaction meanwhile. What
+    was allowed when it began is recorded when it ended, whatever rights and hours have become
+    meanwhile. An error is recorded as a failed result, then raised; where even that is not
+    possible, or the process dies, the intent becomes a gap.
     """
     with change(by, permission, on=on) as intended:
         intended.phase = "intent"
@@ -89,9 +102,12 @@ def effect(by: Actor, permission: Permission, *, on: Thing, **said: Any) -> Iter
     came = Facts()
     with answered(intended.intent, by, permission, on=on):
         yield came
-    with change(by, permission, on=on) as facts:
+    onrecord.settle()
+    with _recorded(by, intended.decision, on) as facts:
         facts.answers, facts.outcome = intended.intent, came.outcome
         facts.update(came)
+        if came.rows:
+            came.rows()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     PULL_REQUEST_OPEN = "pull_request.open"
     PROPOSAL_VIEW = "proposal.view"
     PROPOSAL_COUNTERSIGN = "proposal.countersign"
+    PROPOSAL_MERGE = "proposal.merge"  # bring what was countersigned into the protected branch
     PROPOSAL_REJECT = "proposal.reject"
     REPOSITORY_VIEW = "repository.view"
     REPOSITORY_REGISTER = "repository.register"

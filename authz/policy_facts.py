@@ -60,6 +60,9 @@ class PolicyFacts:
     risk: int | None = None  # 0 to 100
     diff_lines: int | None = None
     classification: str | None = None  # public, internal, confidential, restricted
+    countersigner: str | None = None  # of a proposal: who let it through
+    countersigned: bool | None = None  # of a proposal
+    checks_passed: bool | None = None  # of a proposal: there are some, and none fails
     # Of a BudgetRaise.
     budget: str | None = None
     raised_percent: int | None = None
@@ -92,7 +95,8 @@ def facts_of(by: Actor, on: Any, *, rebac: bool, now: datetime) -> PolicyFacts:
     """What policies are told when `by` wants to do something to `on`.
 
     on: may have requester_id, author_id, project_id, risk_score (0 to 100), diff_lines,
-    classification, budget_raise; what it has not, or has as None, is not known.
+    classification, countersigned, checks_passed, countersigner_id, budget_raise; what it has not,
+    or has as None, is not known.
     """
     here = current_tenant_id()
     age = now - by.signed_in.at if by.signed_in else None
@@ -114,6 +118,9 @@ def facts_of(by: Actor, on: Any, *, rebac: bool, now: datetime) -> PolicyFacts:
         risk=getattr(on, "risk_score", None),
         diff_lines=getattr(on, "diff_lines", None),
         classification=getattr(on, "classification", None),
+        countersigner=_id(getattr(on, "countersigner_id", None)),
+        countersigned=getattr(on, "countersigned", None),
+        checks_passed=getattr(on, "checks_passed", None),
         **_amounts(getattr(on, "budget_raise", None)),
     )
 

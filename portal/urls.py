@@ -239,6 +239,7 @@ urlpatterns = [
         proposals.countersign,
         name="proposal-countersign",
     ),
+    path("proposals/<uuid:proposal_id>/merge/", proposals.merge, name="proposal-merge"),
     path("proposals/<uuid:proposal_id>/reject/", proposals.reject, name="proposal-reject"),
     path("proposals/<uuid:proposal_id>/record/", proposals.record, name="proposal-record"),
     path(

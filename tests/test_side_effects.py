@@ -46,6 +46,7 @@ FORGE_READS = frozenset(
     | {"pull_request", "pull_requests"}
 )
 FORGE_WRITES = {n for n in vars(Forge) if not n.startswith("_")} - FORGE_READS | {
+    "merge",  # of Merging, which the agent has not
     "create_repository",
     "erase",  # of the store, too
 }
@@ -246,6 +247,12 @@ TAKEN_OUT = [
         "    with effect(by, Permission.PULL_REQUEST_OPEN, on=proposal, **said) as facts:\n",
         "    with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:\n",
         ".delete_branch(): agent.upkeep:withdraw",
+    ),
+    (
+        "agent.merging",
+        "        with effect(by, Permission.PROPOSAL_MERGE, on=proposal, **said) as came:\n",
+        "        if came := Facts():\n",
+        ".merge(): agent.merging:carry_out",
     ),
     (
         "agent.runner",

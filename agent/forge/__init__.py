@@ -77,7 +77,7 @@ class PullRequest:
 class Forge(Protocol):
     """A code host, as far as the agent may use it.
 
-    There is no way to merge here: only people change a protected branch.
+    There is no way to merge here: only people change a protected branch, through Merging.
     Every method raises ForgeRefused or ForgeUnavailable and nothing else of its own. Shas are
     40 hexadecimal digits; a `ref` is a sha or the name of a branch.
     """
@@ -199,4 +199,27 @@ class Forge(Protocol):
 
     def clone_url(self, repo: Repository) -> str:
         """What to hand to `git clone`."""
+        ...
+
+
+class Merging(Protocol):
+    """The one thing that a code host does for people only; whatever the agent holds has it not."""
+
+    def merge(
+        self,
+        repo: Repository,
+        number: int,
+        *,
+        head_sha: str,
+        message: str,
+        merger: Person,
+        when: datetime,
+    ) -> str:
+        """Merge a pull request that stands at `head_sha`; returns the commit on its base branch.
+
+        The commit has two parents, and `merger` as its author. One that is merged at `head_sha`
+        already gives the commit that brought it in. Raises ForgeRefused when it is closed or a
+        draft, stands elsewhere, has no checks or failing ones on that commit, or conflicts with
+        its base; nothing is changed then.
+        """
         ...

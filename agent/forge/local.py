@@ -343,6 +343,47 @@ class LocalForge:
 
         return self._rewrite(repo, number, closed)
 
+    def merge(
+        self,
+        repo: Repository,
+        number: int,
+        *,
+        head_sha: str,
+        message: str,
+        merger: Person,
+        when: datetime,
+    ) -> str:
+        policy.check_sha(head_sha)
+        text = policy.commit_message(message, None)
+        signature = policy.signature_line(merger, when)
+        git_dir = self._open(repo)
+        for _ in range(ATTEMPTS):
+            now = self._seen(git_dir, [records.stored(git_dir, number)])[0]
+            branches = self._branches(git_dir)
+            base_tip = self._tip(branches, now.base_branch)
+            if now.head_sha != head_sha:
+                raise ForgeRefused(f"pull request {number} stands at another commit now")
+            if now.state == "merged":
+                return objects.brought_in_by(git_dir, head_sha, base_tip)
+            _require_mergeable(now)
+            with objects.staged_objects(git_dir) as staging:
+                commit = objects.merge_commit(
+                    git_dir,
+                    base_tip,
+                    head_sha,
+                    signature=signature,
+                    text=text,
+                    environment=staging.environment,
+                )
+                staging.keep()
+            moves = [("refs/heads/" + now.base_branch, commit, base_tip)]
+            if now.head_branch in branches.tips:
+                # Held in place too: what was checked is what comes in.
+                moves.append(("refs/heads/" + now.head_branch, head_sha, head_sha))
+            if records.try_moving_refs(git_dir, moves):
+                return commit
+        raise ForgeUnavailable(f"branch {now.base_branch!r} is changed by others all the time")
+
     def delete_branch(self, repo: Repository, branch: str, *, head_sha: str) -> None:
         policy.check_branch_name(branch)
         policy.check_sha(head_sha)
@@ -534,6 +575,16 @@ def _require_writable(branches: _Branches, branch: str) -> None:
         # Git keeps branches as files, so one name cannot be a folder of another.
         if other.startswith(branch + "/") or branch.startswith(other + "/"):
             raise ForgeRefused(f"branch {branch!r} cannot stand beside branch {other!r}")
+
+
+def _require_mergeable(now: PullRequest) -> None:
+    if now.state != "open" or now.draft:
+        raise ForgeRefused(f"pull request {now.number} is {'a draft' if now.draft else now.state}")
+    failing = [check.name for check in now.checks if not check.ok]
+    if failing:
+        raise ForgeRefused(f"{len(failing)} checks fail on this commit: {', '.join(failing[:5])}")
+    if not now.checks:
+        raise ForgeRefused("nobody has checked this commit")
 
 
 def _pull_request(record: records.Record, head_sha: str, state: PullRequestState) -> PullRequest:

@@ -269,3 +269,45 @@ def merged_shas(git_dir: Path, base: str) -> set[str]:
         *("refs/heads/", "refs/pull/*/head"),
     ).output
     return set(listing.decode().split())
+
+
+def merge_commit(
+    git_dir: Path,
+    base_tip: str,
+    head_sha: str,
+    *,
+    signature: bytes,
+    text: bytes,
+    environment: Mapping[str, str],
+) -> str:
+    """Write the commit that merges a head into a base, without moving any ref; returns its sha."""
+    merged = git.run(
+        git_dir,
+        *("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", base_tip, head_sha),
+        extra_environment=environment,
+        expected=(0, 1),
+    )
+    tree, *conflicts = merged.output.decode(errors="replace").split("\0")
+    if merged.status:
+        names = ", ".join(dict.fromkeys(name for name in conflicts if name))
+        raise ForgeRefused(f"it conflicts with the branch it goes to, in {names}")
+    head = f"tree {tree}\nparent {base_tip}\nparent {head_sha}\n".encode()
+    commit = git.run(
+        git_dir,
+        *("hash-object", "-t", "commit", "-w", "--stdin"),
+        stdin=head + b"author %b\ncommitter %b\n\n%b" % (signature, signature, text),
+        extra_environment=environment,
+    )
+    return commit.output.decode().strip()
+
+
+def brought_in_by(git_dir: Path, head_sha: str, base_tip: str) -> str:
+    """The commit on the base's own line by which a head came in; the head where it was moved on."""
+    answer = git.run(
+        git_dir, "rev-list", "--first-parent", "--parents", f"^{head_sha}", base_tip
+    ).output.decode()
+    for line in answer.splitlines():
+        commit, *parents = line.split()
+        if head_sha in parents[1:]:
+            return commit
+    return head_sha

@@ -18,11 +18,15 @@ class Proposal(TenantScoped):
         OPEN = "open"
         COUNTERSIGNED = "countersigned"
         REJECTED = "rejected"
+        MERGED = "merged"  # after it was countersigned
         WITHDRAWN = "withdrawn"  # undone by somebody; the pull request is closed
 
+    # A second person let it through.
+    SIGNED: ClassVar[frozenset[str]] = frozenset({State.COUNTERSIGNED, State.MERGED})
     MOVES: ClassVar[dict[str, set[str]]] = {
         State.OPEN: {State.COUNTERSIGNED, State.REJECTED, State.WITHDRAWN},
-        State.COUNTERSIGNED: {State.WITHDRAWN},
+        State.COUNTERSIGNED: {State.MERGED, State.WITHDRAWN},
+        State.MERGED: set(),
         State.REJECTED: set(),
         State.WITHDRAWN: set(),
     }
@@ -51,6 +55,17 @@ class Proposal(TenantScoped):
     review_sent = models.BooleanField(default=False)  # the code host knows what was decided
     withdrawn_by = models.CharField(max_length=200, blank=True)
     branch_gone = models.BooleanField(default=False)  # closed and deleted on the code host
+    # Who wants it merged, since when, and how they had signed in: {"at", "way", "methods"}.
+    merge_ordered_by = models.ForeignKey(
+        User, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    merge_ordered_at = models.DateTimeField(null=True)
+    merge_signed_in = models.JSONField(default=dict)
+    merge_refused = models.CharField(
+        max_length=500, blank=True
+    )  # why the last order came to nothing
+    merge_sha = models.CharField(max_length=64, blank=True)  # empty: merged, but not from here
+    merged_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):
@@ -65,7 +80,12 @@ class Proposal(TenantScoped):
     @property
     def can_withdraw(self) -> bool:
         """Whether it can still be taken back."""
-        return self.State.WITHDRAWN in self.MOVES[self.state]
+        return self.State.WITHDRAWN in self.MOVES[self.state] and not self.is_being_merged
+
+    @property
+    def is_being_merged(self) -> bool:
+        """Whether somebody ordered it and nothing has come of that yet."""
+        return self.state == self.State.COUNTERSIGNED and self.merge_ordered_at is not None
 
     def __str__(self) -> str:
         return self.title
@@ -87,6 +107,25 @@ class Proposal(TenantScoped):
     @property
     def requester_id(self) -> uuid.UUID:
         return self.task.owner_id
+
+    @property
+    def countersigned(self) -> bool:
+        """Whether a second person let it through, which policies may look at."""
+        return self.state in self.SIGNED
+
+    @property
+    def countersigner_id(self) -> uuid.UUID | None:
+        """Who let it through, which policies may look at."""
+        if not self.countersigned:
+            return None
+        signed = self.reviews.filter(verdict=Review.Verdict.COUNTERSIGNED)
+        found: uuid.UUID | None = signed.values_list("reviewer", flat=True).first()
+        return found
+
+    @property
+    def checks_passed(self) -> bool:
+        """Whether it was checked and no check fails, which policies may look at."""
+        return bool(self.checks) and not self.failing_checks
 
     @property
     def failing_checks(self) -> list[dict[str, Any]]:

@@ -54,6 +54,10 @@ class ProposalOut(Schema):
     classification: str = one_of(Project.Classification.values, "Of its project.")
     failing_checks: int
     created_at: datetime
+    merge_ordered_at: datetime | None = Field(description="Somebody ordered that it be merged.")
+    merge_refused: str = Field(description="Why the last order came to nothing.")
+    merge_sha: str = Field(description="The commit that brought it in; empty if made elsewhere.")
+    merged_at: datetime | None
 
     @staticmethod
     def resolve_failing_checks(proposal: Proposal) -> int:
@@ -152,10 +156,15 @@ class ProposalDetail(ProposalOut):
         return {"may_countersign": decision.allowed, "reasons": decision.reasons}
 
 
-class Decided(Schema):
-    """An answer to a proposal."""
+class AsRead(Schema):
+    """Which state of a proposal somebody means."""
 
     digest: Text = Field(description="The proposal's digest as the reviewer read it.")
+
+
+class Decided(AsRead):
+    """An answer to a proposal."""
+
     comment: Text = Field("", max_length=4000)
 
 
@@ -169,7 +178,7 @@ class Rejected(Decided):
 def list_proposals(
     request: PortalRequest,
     paging: Query[Paging],
-    state: Literal["open", "countersigned", "rejected"] | None = None,
+    state: Literal["open", "countersigned", "rejected", "merged"] | None = None,
 ) -> dict[str, object]:
     """Proposals that the caller may see, newest first."""
     rows = _seen_by(request).defer("body", "task__constraints")
@@ -259,6 +268,17 @@ def reject_proposal(request: PortalRequest, proposal_id: UUID, decided: Rejected
         comment=decided.comment,
     )
     return Status(201, _review(proposal, request))
+
+
+@router.post("/{proposal_id}/merge", response={202: ProposalOut, **CHANGE}, by_alias=False)
+def merge_proposal(request: PortalRequest, proposal_id: UUID, read: AsRead) -> Status[Proposal]:
+    """Have a countersigned proposal merged; follow `state`, `merge_refused` until it is.
+
+    Answers 409 when it has changed since it was read, is not countersigned, or is being merged
+    already; 403 for whoever asked for it, for tokens, and where a policy forbids it now.
+    """
+    lifecycle.order_merge(_found(request, proposal_id), read.digest, by=request.actor)
+    return Status(202, _found(request, proposal_id))
 
 
 @router.post("/{proposal_id}/packs", response={202: PackOut, **CHANGE})

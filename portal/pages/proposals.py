@@ -135,6 +135,17 @@ def reject(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
     return redirect("proposal", proposal_id)
 
 
+@require_POST
+def merge(request: PortalRequest, proposal_id: UUID) -> HttpResponse:
+    """Have it merged by a worker, bound to the digest that the form carried."""
+    proposal = _found(request, proposal_id)
+    try:
+        lifecycle.order_merge(proposal, request.POST.get("digest", ""), by=request.actor)
+    except Conflict as conflict:
+        return _refused(request, proposal_id, "", conflict, undone="merged")
+    return redirect("proposal", proposal_id)
+
+
 @require_GET
 def download(request: PortalRequest, proposal_id: UUID, path: str) -> HttpResponse:
     """One of the proposal's files, as it stands at the proposed commit."""
@@ -184,14 +195,16 @@ class ChangedFile:
 def _found(request: PortalRequest, proposal_id: UUID) -> Proposal:
     proposals = visible(request.actor, Permission.PROPOSAL_VIEW, Proposal.objects.all())
     proposal: Proposal = get_object_or_404(
-        proposals.select_related("task__owner", "repository").defer("task__constraints"),
+        proposals.select_related("task__owner", "repository", "merge_ordered_by").defer(
+            "task__constraints"
+        ),
         pk=proposal_id,
     )
     return proposal
 
 
 def _look_at_forge_soon(proposal: Proposal) -> None:
-    if proposal.state != Proposal.State.OPEN:
+    if proposal.state not in {Proposal.State.OPEN, Proposal.State.COUNTERSIGNED}:
         return
     try:
         if cache.add(f"looked-at-forge:{proposal.pk}", True, REFRESH_EVERY):
@@ -202,11 +215,16 @@ def _look_at_forge_soon(proposal: Proposal) -> None:
 
 
 def _refused(
-    request: PortalRequest, proposal_id: UUID, comment: str, conflict: Conflict
+    request: PortalRequest,
+    proposal_id: UUID,
+    comment: str,
+    conflict: Conflict,
+    undone: str = "signed",
 ) -> HttpResponse:
     """The page as it stands now, with why nothing happened and with what was typed."""
     proposal = _found(request, proposal_id)
-    return _page(request, proposal, problem=str(conflict), comment=comment, status=409)
+    problem = f"Nothing was {undone}: {conflict}"
+    return _page(request, proposal, problem=problem, comment=comment, status=409)
 
 
 def _page(
@@ -238,6 +256,7 @@ def _page(
         "mine": mine,
         "may_see_people": may(request.actor, Permission.MEMBER_VIEW, proposal),
         "may_reject": may(request.actor, Permission.PROPOSAL_REJECT, proposal),
+        **_merging(request, proposal),
         "reviews": Review.objects.filter(proposal=proposal).select_related("reviewer"),
         "failing": len(proposal.failing_checks),
         "problem": problem,
@@ -248,6 +267,19 @@ def _page(
         **TABS[tab](request, proposal, files),
     }
     return render(request, "proposals/detail.html", context, status=status)
+
+
+def _merging(request: PortalRequest, proposal: Proposal) -> dict[str, Any]:
+    """Who may merge what is countersigned; policies are asked by whoever presses the button."""
+    if proposal.state != Proposal.State.COUNTERSIGNED:
+        return {}
+    people = who_may(Permission.PROPOSAL_MERGE, proposal)
+    mine = next((said for who, _, said in people if who == request.actor.id), None)
+    return {
+        "may_merge": mine is not None and mine.allowed,
+        "why_not_merge": mine.reasons if mine else [],
+        "mergers": [name for _, name, said in people if said.allowed],
+    }
 
 
 def _tab_titles(proposal: Proposal) -> tuple[tuple[str, str, str], ...]:

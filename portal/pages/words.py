@@ -21,6 +21,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.PULL_REQUEST_OPEN: ("write on the forge", "wrote on the forge"),
     P.PROPOSAL_VIEW: ("look at proposals", "looked at a proposal"),
     P.PROPOSAL_COUNTERSIGN: ("countersign a proposal", "countersigned a proposal"),
+    P.PROPOSAL_MERGE: ("merge a proposal", "had a proposal merged"),
     P.PROPOSAL_REJECT: ("reject a proposal", "rejected a proposal"),
     P.REPOSITORY_VIEW: ("look at repositories", "looked at a repository"),
     P.REPOSITORY_REGISTER: ("register a repository", "registered a repository"),

@@ -34,6 +34,7 @@ STATES = {
     "gone": ("Ended by itself", "circle-off", "secondary"),
     "closed": ("Closed", "circle-check", "green"),
     "countersigned": ("Countersigned", "writing-sign", "green"),
+    "merged": ("Merged", "git-merge", "green"),
     "rejected": ("Rejected", "circle-x", "red"),
     "active": ("Active", "circle-check", "green"),
     "suspended": ("Suspended", "player-pause", "yellow"),

@@ -317,6 +317,9 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     ),
     "GET proposals/<uuid:proposal_id>/record/": LOOK_HARD,
     "POST proposals/<uuid:proposal_id>/countersign/": Recipe({"digest": "{digest}"}),
+    "POST proposals/<uuid:proposal_id>/merge/": Recipe(
+        {"digest": "{digest}"}, works=None, why_not="nobody has countersigned it"
+    ),
     "POST proposals/<uuid:proposal_id>/reject/": Recipe({"digest": "{digest}", "comment": "no"}),
     "POST proposals/<uuid:proposal_id>/packs/": Recipe({}),
     "GET radar/": LOOK,
@@ -579,6 +582,9 @@ RECIPES: dict[str, Recipe | tuple[Recipe, ...]] = {
     "GET api/v1/proposals/<proposal_id>/diff": LOOK,
     "GET api/v1/proposals/<proposal_id>/files/<path:path>": LOOK,
     "GET api/v1/proposals/<proposal_id>/record": LOOK_HARD,
+    "POST api/v1/proposals/<proposal_id>/merge": Recipe(
+        {"digest": "{digest}"}, works=None, why_not="nobody has countersigned it"
+    ),
     "POST api/v1/proposals/<proposal_id>/countersignature": Recipe({"digest": "{digest}"}),
     "POST api/v1/proposals/<proposal_id>/rejection": Recipe({"digest": "{digest}", "comment": "x"}),
     "POST api/v1/proposals/<proposal_id>/packs": Recipe(),
@@ -768,6 +774,7 @@ class Job:
 JOBS = {
     "agent.jobs.advance_task": Job(("{task}",)),
     "agent.jobs.publish_review": Job(("{proposal}",)),
+    "agent.jobs.merge_proposal": Job(("{proposal}",)),
     "agent.jobs.refresh_proposal": Job(("{proposal}",)),
     "agent.jobs.build_pack": Job(("{pack}",)),
     "agent.jobs.withdraw_proposal": Job(("{proposal}",)),

@@ -9,10 +9,11 @@ from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agent import lifecycle, repositories, runner
+from agent import lifecycle, merging, repositories, runner
 from agent.models import Proposal, Review
 from agent.record import sign_record
 from agent.signed_records import BUNDLE
+from authz.models import Grant
 from evidence import ledger
 from evidence.dsse import open_envelope
 from evidence.models import Pack
@@ -322,3 +323,54 @@ def test_front_matter_is_shown_as_a_list_and_bad_front_matter_not_at_all():
     ]
     assert front_matter("---\n: [\n---\n# One\n") == []
     assert front_matter("# One\n") == []
+
+
+def test_what_was_countersigned_is_merged_on_the_page(acme, sign_in, proposal, entries):
+    lin, bo, iris = (sign_in(acme, name) for name in ("lin", "bo", "iris"))
+    page, merge = f"/proposals/{proposal.pk}/", f"/proposals/{proposal.pk}/merge/"
+    api = f"/api/v1/proposals/{proposal.pk}/merge"
+    read = {"digest": proposal.digest}
+    assert "Merge into main" not in lin.get(page).content.decode()
+    early = lin.post(merge, read)
+    assert early.status_code == 403
+    assert "a second person countersigned, with every check passed" in early.content.decode()
+    lin.post(f"/proposals/{proposal.pk}/countersign/", read)
+    assert "Merge into main" in lin.get(page).content.decode()
+    for other in (bo, iris):
+        shown = other.get(page).content.decode()
+        assert "Merge into main" not in shown
+        assert "You cannot merge it" in shown
+        assert other.post(merge, read).status_code == 403
+        assert other.post(api, read, content_type="application/json").status_code == 403
+    stale = lin.post(merge, {"digest": "0" * 64})
+    assert stale.status_code == 409
+    assert "Nothing was merged: the proposal has changed" in stale.content.decode()
+
+    answer = lin.post(api, read, content_type="application/json")
+
+    assert (answer.status_code, answer.json()["state"]) == (202, "countersigned")
+    assert "Being merged" in iris.get(page).content.decode()
+    assert lin.post(merge, read).status_code == 409
+    with tenant_scope(acme.scope):
+        assert merging.carry_out(proposal.pk)
+    shown = iris.get(page).content.decode()
+    assert "Merged" in shown
+    assert "as <strong>Lin</strong> ordered" in shown
+    after = lin.get(f"/api/v1/proposals/{proposal.pk}").json()
+    assert (after["state"], len(after["merge_sha"])) == ("merged", 40)
+    assert entries(acme)[-1] == ("proposal.merge", "ok")
+
+
+def test_a_merge_that_came_to_nothing_says_why_and_can_be_ordered_again(acme, sign_in, proposal):
+    lin, read = sign_in(acme, "lin"), {"digest": proposal.digest}
+    lin.post(f"/proposals/{proposal.pk}/countersign/", read)
+    lin.post(f"/proposals/{proposal.pk}/merge/", read)
+    with tenant_scope(acme.scope):
+        Grant.objects.filter(user=acme.people["lin"]).delete()
+        assert not merging.carry_out(proposal.pk)
+
+    shown = sign_in(acme, "ada").get(f"/proposals/{proposal.pk}/").content.decode()
+
+    assert "It was not merged:" in shown
+    assert "none of your roles here may merge a proposal" in shown
+    assert "Merge into main" in shown

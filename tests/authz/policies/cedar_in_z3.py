@@ -31,6 +31,7 @@ THING = {
     "tenant": ("Tenant", True),
     "requester": ("Account", False),
     "author": ("Account", False),
+    "countersigner": ("Account", False),
     "project": ("Project", False),
 }
 CONTEXT = {
@@ -42,6 +43,8 @@ CONTEXT = {
     "risk": ("Long", False),
     "diff_lines": ("Long", False),
     "classification": ("Classification", False),
+    "countersigned": ("Bool", False),
+    "checks_passed": ("Bool", False),
     "budget": ("Budget", False),
     "raised_percent": ("Long", False),
     **{

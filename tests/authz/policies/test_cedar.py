@@ -36,6 +36,8 @@ FINE = PolicyFacts(
     signed_in_seconds=60,
     requester="bo",
     author="agent",
+    countersigned=True,
+    checks_passed=True,
 )
 
 
@@ -66,7 +68,7 @@ def test_without_a_role_or_relation_nothing_is_allowed_and_it_is_said_why(permis
     assert said.reasons == ["no role or relation of yours here allows this"]
 
 
-APPROVE = [P.PROPOSAL_COUNTERSIGN, P.POLICY_APPROVE, P.EMERGENCY_APPROVE]
+APPROVE = [P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_MERGE, P.POLICY_APPROVE, P.EMERGENCY_APPROVE]
 ADMINISTER = [
     P.ROLE_CHANGE,
     P.PROJECT_ROLE_CHANGE,
@@ -94,6 +96,12 @@ TENANT, AGENT, REQUESTER = "platform:same-tenant", "platform:never-agents", "req
         ([*APPROVE, *ADMINISTER], {"token": True}, "platform:no-tokens"),
         (ADMINISTER, {"signed_in_seconds": 43_201}, "platform:recent-sign-in"),
         (ADMINISTER, {"signed_in_seconds": None}, "platform:recent-sign-in"),
+        ([P.PROPOSAL_MERGE], {"kind": "robot"}, "platform:only-people-decide"),
+        ([P.PROPOSAL_MERGE], {"signed_in_seconds": None}, "platform:recent-sign-in"),
+        ([P.PROPOSAL_MERGE], {"countersigned": False}, "platform:merge-what-was-countersigned"),
+        ([P.PROPOSAL_MERGE], {"countersigned": None}, "platform:merge-what-was-countersigned"),
+        ([P.PROPOSAL_MERGE], {"checks_passed": False}, "platform:merge-what-was-countersigned"),
+        ([P.PROPOSAL_MERGE], {"checks_passed": None}, "platform:merge-what-was-countersigned"),
     ],
 )
 def test_what_the_platform_forbids_everywhere(permissions, otherwise, policy):
@@ -134,7 +142,7 @@ def test_the_rules_of_the_roles_and_the_groups_of_the_policies_agree():
     assert approving == NOT_BY_REQUESTER - by_roles_alone
     assert not by_roles_alone & set(cedar.SENSITIVE)
     assert by_people <= ONLY_BY_PEOPLE
-    assert P.PROPOSAL_COUNTERSIGN in ONLY_BY_PEOPLE
+    assert {P.PROPOSAL_COUNTERSIGN, P.PROPOSAL_MERGE} <= ONLY_BY_PEOPLE
 
 
 @pytest.mark.parametrize(
@@ -296,6 +304,11 @@ def test_the_examples_are_off_and_each_works_when_it_is_switched_on():
         (P.BUDGET_RAISE, RAISE | {"raised_percent": 201}, "budgets-in-steps"),
         (P.BUDGET_RAISE, RAISE | {"new_cents": None}, "budgets-in-steps"),
         (P.BUDGET_RAISE, RAISE | {"requester": "ada"}, "budgets-by-a-second-person"),
+        (P.PROPOSAL_MERGE, {"risk": 81}, "merge-window"),
+        (P.PROPOSAL_MERGE, {}, "merge-window"),
+        (P.PROPOSAL_MERGE, {"risk": 80, "at": NOON.replace(hour=16)}, "merge-window"),
+        (P.PROPOSAL_MERGE, {"risk": 80, "at": NOON + timedelta(days=4)}, "merge-window"),
+        (P.PROPOSAL_MERGE, {"risk": 80, "countersigner": "ada"}, "merged-by-a-third-person"),
     ]:
         said = cedar.judge(permission, replace(FINE, **otherwise), own)
         assert said.policies == (f"tenant:{stopped_by}",), otherwise
@@ -554,6 +567,9 @@ def test_what_is_not_known_is_not_made_up(in_acme):
         "author",
         "risk",
         "diff_lines",
+        "countersigner",
+        "countersigned",
+        "checks_passed",
         "budget",
         *cedar._AMOUNTS,
     }

@@ -51,6 +51,29 @@ THEOREMS: dict[str, Theorem] = {
             w["context.signed_in_seconds"] > 43_200,
         ),
     ),
+    "nobody but a person merges": ([P.PROPOSAL_MERGE], lambda w: z3.Not(w.kind_is("human"))),
+    "whoever asked for it or made it never merges": (
+        [P.PROPOSAL_MERGE],
+        lambda w: z3.Or(
+            z3.And(w.has("resource.requester"), w["resource.requester"] == w.principal),
+            z3.And(w.has("resource.author"), w["resource.author"] == w.principal),
+        ),
+    ),
+    "nothing is merged that was not countersigned with every check passed": (
+        [P.PROPOSAL_MERGE],
+        lambda w: z3.Or(
+            z3.Not(w.has("context.countersigned")),
+            z3.Not(w["context.countersigned"]),
+            z3.Not(w.has("context.checks_passed")),
+            z3.Not(w["context.checks_passed"]),
+        ),
+    ),
+    "merging takes a sign-in within 12 hours": (
+        [P.PROPOSAL_MERGE],
+        lambda w: z3.Or(
+            z3.Not(w.has("context.signed_in_seconds")), w["context.signed_in_seconds"] > 43_200
+        ),
+    ),
     "agents and programs never approve": (APPROVE, lambda w: w.kind_is("agent", "robot")),
     "only people countersign and administer": (
         sorted({*ADMINISTER, P.PROPOSAL_COUNTERSIGN}),
@@ -137,6 +160,22 @@ OF_EXAMPLES: dict[str, Theorem] = {
         [P.BUDGET_RAISE],
         lambda w: z3.And(w.has("resource.requester"), w["resource.requester"] == w.principal),
     ),
+    "merge window": (
+        [P.PROPOSAL_MERGE],
+        lambda w: z3.Or(
+            w["context.hour"] < 8,
+            w["context.hour"] >= 16,
+            w["context.weekday"] >= ENUMS["Day"].index("friday"),
+            z3.Not(w.has("context.risk")),
+            w["context.risk"] > 80,
+        ),
+    ),
+    "merged by a third person": (
+        [P.PROPOSAL_MERGE],
+        lambda w: z3.And(
+            w.has("resource.countersigner"), w["resource.countersigner"] == w.principal
+        ),
+    ),
     "restricted evidence by hand": (
         [P.PACK_EXPORT],
         lambda w: z3.And(
@@ -193,6 +232,9 @@ def _facts(world: World, model: z3.ModelRef) -> PolicyFacts:
         diff_lines=value("context.diff_lines"),
         classification=None if classified is None else ENUMS["Classification"][classified],
         budget=None if budget is None else ENUMS["Budget"][budget],
+        countersigner=name("resource.countersigner"),
+        countersigned=value("context.countersigned"),
+        checks_passed=value("context.checks_passed"),
         **{name: value(f"context.{name}") for name in AMOUNTS},
     )
 
@@ -292,6 +334,41 @@ WIDENED = {
             'action in [Action::"approve", Action::"administer"],\n  resource\n)\n'
             "when { context.token }",
             'action in Action::"approve",\n  resource\n)\nwhen { context.token }',
+        ),
+    ),
+    "agents merge": ("nobody but a person merges", whoever(P.PROPOSAL_MERGE)),
+    "requesters merge": (
+        "whoever asked for it or made it never merges",
+        # As if merging were no letting through.
+        edited(
+            'forbid(principal, action in Action::"approve", resource)\n'
+            "when { resource has requester",
+            'forbid(principal, action in [Action::"proposal.countersign",'
+            ' Action::"emergency.approve", Action::"policy.approve"], resource)\n'
+            "when { resource has requester",
+        ),
+    ),
+    "authors merge": (
+        "whoever asked for it or made it never merges",
+        edited(
+            'forbid(principal, action in Action::"approve", resource)\nwhen { resource has author',
+            'forbid(principal, action == Action::"proposal.countersign", resource)\n'
+            "when { resource has author",
+        ),
+    ),
+    "what is not countersigned is merged": (
+        "nothing is merged that was not countersigned with every check passed",
+        edited("context has countersigned && context.countersigned &&\n", ""),
+    ),
+    "what fails its checks is merged": (
+        "nothing is merged that was not countersigned with every check passed",
+        edited("context has checks_passed && context.checks_passed", "context has checks_passed"),
+    ),
+    "merged long after the sign-in": (
+        "merging takes a sign-in within 12 hours",
+        edited(
+            'action in [Action::"administer", Action::"proposal.merge"]',
+            'action in Action::"administer"',
         ),
     ),
     "anybody decides": ("only people countersign and administer", without("only-people-decide")),
@@ -429,6 +506,9 @@ def _drawn(chance: random.Random) -> PolicyFacts:
         risk=chance.choice([None, 0, 60, 61]),
         diff_lines=chance.choice([None, 1, 3000, 3001]),
         classification=chance.choice([None, *ENUMS["Classification"]]),
+        countersigner=chance.choice([None, "ada", "cy"]),
+        countersigned=chance.choice([None, True, True, False]),
+        checks_passed=chance.choice([None, True, True, False]),
         budget=chance.choice([None, *ENUMS["Budget"]]),
         **{name: chance.choice([None, 0, 200, 201, 2000, 2001]) for name in AMOUNTS},
     )
@@ -441,12 +521,13 @@ def _meant(world: World, facts: PolicyFacts) -> list[tuple[z3.ExprRef, z3.ExprRe
         "resource.tenant": facts.thing_tenant,
         "resource.requester": facts.requester,
         "resource.author": facts.author,
+        "resource.countersigner": facts.countersigner,
         "resource.project": facts.project,
         "context.hour": facts.at.hour,
         "context.weekday": ENUMS["Day"][facts.at.weekday()],
     }
     for name in ("rebac", "door", "token", "mfa", "signed_in_seconds", "risk", "diff_lines",
-                 "budget", *AMOUNTS):  # fmt: skip
+                 "countersigned", "checks_passed", "budget", *AMOUNTS):  # fmt: skip
         said[f"context.{name}"] = getattr(facts, name)
     said["context.classification"] = facts.classification
     pairs = [(world.principal, z3.IntVal(_number(facts.actor)))]
@@ -454,8 +535,8 @@ def _meant(world: World, facts: PolicyFacts) -> list[tuple[z3.ExprRef, z3.ExprRe
         if not z3.is_true(world.has(at)):
             pairs.append((world.has(at), z3.BoolVal(value is not None)))
         # What is not known may be anything: nobody may look at it.
-        if isinstance(value, bool):
-            pairs.append((world[at], z3.BoolVal(value)))
+        if z3.is_bool(world[at]):
+            pairs.append((world[at], z3.BoolVal(bool(value))))
         else:
             pairs.append((world[at], z3.IntVal(_number(value))))
     return pairs
