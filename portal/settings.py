@@ -25,6 +25,8 @@ if DEMO and HTTPS:
 SANDBOX_WEAKER = environment.flag("SANDBOX_WEAKER", DEMO)
 if SANDBOX_WEAKER and not (DEMO or DEBUG):
     raise ImproperlyConfigured("SANDBOX_WEAKER=1 is for development: it needs DEMO=1 or DEBUG=1")
+# Whether tests start from a snapshot of a sandbox with pytest imported.
+SANDBOX_WARM = environment.flag("SANDBOX_WARM")
 # Identity providers stand on the internet. Others are asked only when the operator names them.
 IDENTITY_ALLOW_LOOPBACK = environment.flag("IDENTITY_ALLOW_LOOPBACK", DEMO)
 IDENTITY_NETWORKS = environment.networks("IDENTITY_NETWORKS")

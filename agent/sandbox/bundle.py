@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.sandbox import collecting
+from agent.sandbox import collecting, warm
 from agent.sandbox.environments import is_of_the_system
 from agent.sandbox.job import (
     ENVIRONMENT,
@@ -60,6 +60,7 @@ def lay_out(job: Job, environment: Environment, folder: Path) -> Folders:
     laid.ours.mkdir()
     shutil.copyfile(_START, laid.ours / "start.sh")
     shutil.copyfile(collecting.__file__, laid.ours / "collecting.py")
+    shutil.copyfile(warm.__file__, laid.ours / "warm.py")
     (laid.ours / "workspace.tar").write_bytes(packed(job.files) if job.files else b"")
     patterns = b"\0".join(pattern.encode(errors="surrogateescape") for pattern in job.collect)
     (laid.ours / "patterns").write_bytes(patterns)

@@ -144,6 +144,7 @@ class Outcome:
     peak_memory_mb: int | None
     rejected: tuple[str, ...] = ()
     start_ms: int = 0
+    restored: bool = False  # from a snapshot with pytest imported, instead of a cold start
 
 
 class Session(Protocol):

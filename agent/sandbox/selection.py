@@ -33,7 +33,8 @@ def engine() -> Engine:
 def _strongest() -> Engine:
     store, runs = settings.DATA_DIR / "environments", runs_folder()
     if program := shutil.which("runsc", path=_PROGRAMS):
-        return GVisor(Path(program), store, runs)
+        warm = settings.DATA_DIR / "snapshots" if settings.SANDBOX_WARM else None
+        return GVisor(Path(program), store, runs, snapshots=warm)
     missing = (
         "gVisor is not installed: run the installation again (make setup), or put `runsc` of 2024"
         " or later into /usr/local/bin"

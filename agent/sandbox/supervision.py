@@ -90,6 +90,9 @@ class Started:
     digest: str
     memory_mb: int  # watched by us where there is no group
     pass_fds: tuple[int, ...] = ()
+    # A restored sandbox has no descriptors but the first three: its report comes on the first.
+    restored: bool = False
+    event: str = "sandbox.run"  # in the log, when it is over
 
 
 class Watched:
@@ -114,7 +117,7 @@ class Watched:
         try:
             self.process = _launcher.start(
                 args=["/bin/sh", "-c", _JOIN, "sh", *groups, "--", *how.command(theirs)],
-                stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if talk else theirs if how.restored else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(theirs, *how.pass_fds),
@@ -210,7 +213,7 @@ class Watched:
                 peak = group.peak_mb() if group else self._heaviest or None
                 self._clear_away()
                 self._outcome = self._summed_up(ended_at, starved, peak)
-                _tell(self._outcome)
+                _tell(self.how.event, self._outcome)
             return self._outcome
 
     def _drained(self) -> bool:
@@ -267,13 +270,15 @@ class Watched:
             rejected=tuple(self.report.rejected)
             + ((f"the report: {self.report.broken}",) if self.report.broken else ()),
             start_ms=round((began - self._began) * 1000),
+            restored=self.how.restored,
         )
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(event: str, outcome: Outcome) -> None:
     """One line for each run, for whoever counts them; nothing of what the job said."""
     log.info(
-        "sandbox.run",
+        event,
+        restored=outcome.restored,
         tier=outcome.tier,
         ended=outcome.ended.value,
         exit_code=outcome.exit_code,

@@ -5,6 +5,7 @@ by turns on the same one.
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -56,6 +57,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--starts", type=int, default=20)
     asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--warm", action="store_true", help="only snapshots beside cold starts")
     asked.add_argument(
         "--flags",
         action="store_true",
@@ -73,12 +75,16 @@ def main() -> None:
         gvisor = GVisor(Path("/usr/bin/runsc"), STORE, Path(runs) / "g")
         weaker = Bubblewrap(Path("/usr/bin/bwrap"), STORE, Path(runs) / "b")
         print(f"gVisor {gvisor.version}")
+        if options.warm:
+            _restored(dataclasses.replace(gvisor, snapshots=Path(runs) / "s"), options.rounds)
+            return
         if options.flags:
             _flags(gvisor, options.rounds)
             return
         _starts(gvisor, weaker, options.starts)
         _work(gvisor, weaker, options.rounds)
         _pytest(gvisor, weaker, options.rounds)
+        _restored(dataclasses.replace(gvisor, snapshots=Path(runs) / "s"), options.rounds)
         _ends(gvisor, weaker)
         _talk(gvisor, weaker)
         _idle(gvisor)
@@ -176,6 +182,31 @@ def _pytest(gvisor: Engine, weaker: Engine, rounds: int) -> None:
         for name, engine in (("bubblewrap", weaker), ("gVisor", gvisor)):
             taken[name].append(_timed(lambda: engine.run(job)))  # noqa: B023
     _said("cold pytest with one test", taken)
+
+
+def _restored(gvisor: GVisor, rounds: int) -> None:
+    """The same test from a snapshot and from a cold start, by turns."""
+    job = Job(("python", "-m", "pytest", "-q"), {"test_one.py": TEST})
+    cold = dataclasses.replace(gvisor, snapshots=None)
+    made = _timed(lambda: gvisor.run(job)) - _timed(lambda: gvisor.run(job))
+    assert gvisor.snapshots is not None
+    size = sum(file.stat().st_size for file in gvisor.snapshots.rglob("*") if file.is_file())
+    print(f"making a snapshot: {made:.0f} ms, {size / 1024**2:.0f} MiB")
+    taken: dict[str, list[float]] = {"cold start": [], "restored": []}
+    before: dict[str, list[float]] = {"cold start": [], "restored": []}
+    for _ in range(4 * rounds):
+        for name, engine in (("cold start", cold), ("restored", gvisor)):
+            began = time.perf_counter()
+            outcome = engine.run(job)
+            taken[name].append((time.perf_counter() - began) * 1000)
+            before[name].append(outcome.start_ms)
+            assert outcome.exit_code == 0, outcome.stderr
+            assert outcome.restored == (name == "restored"), outcome.stderr
+    for what, values in (("until the command runs", before), ("pytest with one test", taken)):
+        for name, rows in values.items():
+            ordered = sorted(rows)
+            late = ordered[int(len(ordered) * 0.95)]
+            print(f"{what}, {name}: p50 {statistics.median(ordered):.0f} ms, p95 {late:.0f} ms")
 
 
 def _ends(gvisor: Engine, weaker: Engine) -> None:

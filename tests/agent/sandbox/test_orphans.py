@@ -18,9 +18,15 @@ import sys, threading
 from pathlib import Path
 from agent.sandbox.gvisor import GVisor
 from agent.sandbox.job import Job
-engine = GVisor(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
-command = ("sh", "-c", "sleep 3600 & setsid sleep 3600 & echo up; sleep 3600")
-engine.run(Job(command, {}), on_output=lambda data: print("up", flush=True))
+snapshots = Path(sys.argv[4]) if sys.argv[4:] else None
+engine = GVisor(*map(Path, sys.argv[1:4]), snapshots=snapshots)
+shell = "sleep 3600 & setsid sleep 3600 & echo up; sleep 3600"
+call = f"import subprocess; subprocess.run(['sh', '-c', {shell!r}])"
+if snapshots:
+    job = Job(("python", "go.py"), {"go.py": call.encode()})
+else:
+    job = Job(("sh", "-c", shell), {})
+engine.run(job, on_output=lambda data: print("up", flush=True))
 """
 
 
@@ -31,7 +37,8 @@ def gvisor():
 
 def _killed_worker(gvisor) -> str:
     """Kill a worker, with no chance to tidy up, while a job of it runs. Returns the run's name."""
-    arguments = [str(gvisor.program), str(gvisor.store), str(gvisor.runs)]
+    places = (gvisor.program, gvisor.store, gvisor.runs, gvisor.snapshots)
+    arguments = [str(place) for place in places if place is not None]
     worker = subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE)
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"up\n"
@@ -59,6 +66,15 @@ def test_a_killed_worker_takes_its_sandbox_along_and_the_rest_is_reaped(gvisor):
     assert gvisor.reap() == 1
     assert list(gvisor.runs.iterdir()) == []
     assert [place for place in gvisor._hierarchies.folders if (place / name).exists()] == []
+
+
+def test_a_killed_worker_takes_its_restored_sandbox_along(gvisor, tmp_path):
+    warm = dataclasses.replace(gvisor, snapshots=tmp_path)
+    assert warm.run(Job(("python", "go.py"), {"go.py": b""})).restored
+
+    assert _gone(_killed_worker(warm))
+    assert gvisor.reap() == 1
+    assert list(gvisor.runs.iterdir()) == []
 
 
 @pytest.mark.slow

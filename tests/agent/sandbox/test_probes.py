@@ -145,12 +145,13 @@ def machine() -> Iterator[dict[str, Any]]:
                 server.close()
 
 
-def _tried(sandbox: Any, machine: dict[str, Any]) -> dict[str, str]:
+def _tried(sandbox: Any, machine: dict[str, Any], restored: bool = False) -> dict[str, str]:
     context = json.dumps(machine | {"places": INSIDE}).encode()
     files = {"probes.py": PROGRAM.read_bytes()}
     job = Job(("python", "probes.py", "/job/context.json"), files, limits=LIMITS)
     outcome = sandbox.run(dataclasses.replace(job, inputs={"context.json": context}))
     assert (outcome.ended, outcome.exit_code) == (Ended.EXITED, 0), outcome.stderr
+    assert outcome.restored == restored
     return json.loads(outcome.stdout)
 
 
@@ -192,6 +193,14 @@ def test_each_probe_works_where_there_is_no_sandbox(control):
 
 def test_no_probe_gets_out_of_gvisor(control, machine, runs):
     tried = _tried(dataclasses.replace(engine(), runs=runs), machine)
+
+    assert tried.keys() == control.keys()
+    assert {name: said for name, said in tried.items() if not said.startswith("held")} == {}
+
+
+def test_no_probe_gets_out_of_a_restored_gvisor(control, machine, runs, tmp_path):
+    warm = dataclasses.replace(engine(), runs=runs, snapshots=tmp_path)
+    tried = _tried(warm, machine, restored=True)
 
     assert tried.keys() == control.keys()
     assert {name: said for name, said in tried.items() if not said.startswith("held")} == {}
