@@ -92,13 +92,21 @@ def run_tests(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
     shard = arguments.get("shard")
     runs = _repeated(bench, files, target, timeout, shard, arguments.get("repeat", 1))
     flaky = differing(runs)
+    before = _failing_before(bench) if purpose == "suite" else set()
     for _ in range(arguments.get("retries", 0)):
-        again = [t for t in runs[0].reasons if t not in flaky and t not in bench.flaky]
+        again = [t for t in runs[0].reasons if t not in flaky | bench.flaky | before]
         if not again or runs[0].problem:
             break
         alone = run_once(bench, files, tuple(again), timeout, None)
         flaky |= {t for t in again if alone.outcomes.get(t) == "passed"}
     return _observed(bench, arguments["on"], purpose, target, runs, flaky)
+
+
+def _failing_before(bench: Bench) -> set[str]:
+    """Tests that failed without the change: that they fail with it tells nothing about it."""
+    if not bench.has(f"{TESTS}baseline"):
+        return set()
+    return {row["id"] for row in bench.read_json(f"{TESTS}baseline")["runs"][0]["failing"]}
 
 
 def _repeated(
@@ -370,7 +378,8 @@ RUN_TESTS = Tool(
         timeout=number("Seconds for one run.", minimum=1, maximum=LONGEST),
         repeat=whole("Runs, each in a sandbox of its own.", minimum=1, maximum=5),
         retries=whole(
-            "How often failing tests run again alone; one that passes then is flaky.",
+            "How often failing tests run again alone; one that passes then is flaky. Tests that"
+            " failed before the change, too, are not run again.",
             minimum=0,
             maximum=3,
         ),

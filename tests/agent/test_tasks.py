@@ -511,6 +511,19 @@ def test_a_test_that_passes_alone_is_set_aside_and_counts_again_when_released(
     assert outcomes == [("ok", str(ordered.pk))]
 
 
+def test_what_failed_before_a_change_is_not_run_again_after_it(find):
+    task = find()
+    baseline = Artifact.objects.get(task=task, name="tests:baseline").sha256
+    call = {"target": [], "on": "base", "purpose": "suite", "retries": 1}
+    flaky = []
+
+    for earlier in ({"tests:baseline": baseline}, {}):
+        bench = replace(runner.bench_for(task, earlier), flaky=frozenset())
+        flaky.append(run_tests(bench, call).result["flaky"])
+
+    assert flaky == [[], [MINDFUL]]
+
+
 def test_shards_share_all_tests_between_them(find, ordered, file_bug):
     task = file_bug()
     task.repository = ordered

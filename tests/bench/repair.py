@@ -22,6 +22,7 @@ from uuid import uuid4
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+os.environ["LOG_LEVEL"] = "WARNING"
 django.setup()  # models can be imported only after it
 
 from agent import lifecycle, repositories, runner, sandbox  # noqa: E402
@@ -100,11 +101,13 @@ def main() -> None:
                 flush=True,
             )
         _summed_up(taken, right)
-        print(
-            f"{len(rates)} searches in {sandbox.engine().tier}: p50 {statistics.median(rates):.0f}"
-            f" candidates/s, most {max(rates):.0f} (goal: >= {GOAL_RATE}; the first batches are"
-            " small, so short searches try fewer)"
-        )
+        if rates:
+            middle = statistics.median(rates)
+            print(
+                f"{len(rates)} searches in {sandbox.engine().tier}: p50 {middle:.0f} candidates/s,"
+                f" most {max(rates):.0f} (goal: >= {GOAL_RATE}; the first batches are small, so"
+                " short searches try fewer)"
+            )
         _cancelled(next(iter(known.values())), owner, options.cancel)
 
 
