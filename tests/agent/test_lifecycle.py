@@ -144,7 +144,7 @@ def test_the_commit_names_the_agent_and_whoever_asked(proposal, task, tmp_path):
     command = ["git", "-C", url, "log", "-1", "--format=%an%n%B", proposal.head_sha]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert said.startswith("Agent\n")
+    assert said.startswith("Countersign agent\n")
     assert "Co-authored-by: Ada <" in said
 
 
