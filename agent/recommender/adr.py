@@ -62,6 +62,7 @@ def adr(
     requested_by: str,
     today: dt.date,
     passages: Sequence[Mapping[str, Any]] = (),
+    references: Sequence[Mapping[str, Any]] = (),
     against: Sequence[Mapping[str, Any]] = (),
     supersedes: Sequence[str] = (),
 ) -> bytes:
@@ -70,7 +71,8 @@ def adr(
     supersedes: paths of earlier records of the layer, in the same folder.
 
     passages: what the customer's own documents say about the layer; against: accepted records
-    that chose something else. Both as agent.retrieval.citing gives them.
+    that chose something else. Both as agent.retrieval.citing gives them. references: what public
+    sources say of the options shown, as agent.retrieval.references gives them.
     """
     rows = {row["technology"]: row for row in layer["ranked"]}
     shown = [rows[name] for name in [layer["winner"], *layer["alternatives"]] if name]
@@ -105,6 +107,7 @@ def adr(
             f"Request {escaped(request_id)}, catalogue {catalogue.digest[:12]}.",
             _in_its_place(supersedes),
             _own_documents(passages),
+            _public_references(references),
         ]
     )
 
@@ -135,6 +138,19 @@ def _own_documents(passages: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = [f"`{_place(row)}`: “{escaped(row['excerpt'])}”" for row in passages]
     said = "Passages of your own documents that speak about it (quoted; they changed no score):"
+    return said + "\n\n" + bullets(rows)
+
+
+def _public_references(references: Sequence[Mapping[str, Any]]) -> str:
+    """What sources say that anybody can look up, with the facts that were read there."""
+    if not references:
+        return ""
+    rows = [
+        f"{escaped(row['source'])}, {escaped(row['locator'])}, {row['as_of']}: "
+        f"{escaped(row['text'])} ({fact_ids(row['facts'])})."
+        for row in references
+    ]
+    said = "Public references about the options above (what a program read there, as facts):"
     return said + "\n\n" + bullets(rows)
 
 

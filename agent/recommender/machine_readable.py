@@ -31,7 +31,12 @@ def machine_readable(
     Its shape is schemas/recommendation.schema.json.
     """
     layers = [_layer(layer) for layer in scored["layers"]]
-    facts = [catalogue.facts[name] for name in sorted(set(cited_facts(layers, catalogue)))]
+    references = {
+        layer: [_picked(row, "source", "locator", "as_of", "text", "facts") for row in rows]
+        for layer, rows in scored.get("references", {}).items()
+    }
+    cited = set(cited_facts([layers, references], catalogue))
+    facts = [catalogue.facts[name] for name in sorted(cited)]
     return _laid_out(
         {
             "format": FORMAT,
@@ -45,6 +50,7 @@ def machine_readable(
             "unrecognised": scored["unrecognised"],
             "layers": layers,
             "passages": scored.get("passages", {}),
+            "references": references,
             "contradictions": scored.get("contradictions", []),
             "units": {fact.attribute: fact.unit for fact in facts if fact.unit},
             "stale": [fact.id for fact in facts if fact.is_stale(today)],

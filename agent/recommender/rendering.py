@@ -49,6 +49,7 @@ def render(
             requested_by=requested_by,
             today=today,
             passages=scored.get("passages", {}).get(layer["layer"], ()),
+            references=scored.get("references", {}).get(layer["layer"], ()),
             against=[
                 row for row in scored.get("contradictions", ()) if row["layer"] == layer["layer"]
             ],

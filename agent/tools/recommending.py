@@ -11,6 +11,7 @@ from agent.recommender.impact import impact, impact_note, is_worth_weighing
 from agent.recommender.pull_request import pull_request_text
 from agent.recommender.rendering import STACK, render
 from agent.retrieval.citing import contradictions, passages_for
+from agent.retrieval.references import references_for
 from agent.tools.contract import Bench, Observation, Tool, as_json, takes
 from authz.permissions import Permission
 
@@ -61,6 +62,7 @@ def score_options(bench: Bench, arguments: Arguments) -> Observation:
     ]
     # Beside the ranking, never in it: what documents say is for people to weigh.
     scored["passages"] = bench.read_json("evidence.json").get("passages", {})
+    scored["references"] = references_for(bench.constraints, bench.catalogue, scored)
     scored["contradictions"] = contradictions(scored, bench.catalogue, bench.records)
     said = f"{len(winners)} layers decided: {', '.join(winners)}"
     if scored["contradictions"]:

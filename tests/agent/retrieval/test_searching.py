@@ -14,6 +14,7 @@ from agent.recommender.linters import check_files
 from agent.recommender.rendering import render
 from agent.recommender.scan import read_repository
 from agent.retrieval.citing import contradictions, passages_for
+from agent.retrieval.references import references_for
 from authz.errors import Denied
 from evidence.models import Entry
 from tenants.actor import system_actor
@@ -78,6 +79,7 @@ def _scored(search=None, records=()):
     return {
         **scored,
         "passages": evidence["passages"],
+        "references": references_for(ASKED, known, scored),
         "contradictions": contradictions(scored, known, records),
     }
 
