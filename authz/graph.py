@@ -6,6 +6,7 @@ authz.relations sees to that.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -48,10 +49,15 @@ class Step(NamedTuple):
     def __str__(self) -> str:
         """In the usual notation: project:ID#developer@user:ID#active."""
         edge = self.edge
-        subject = f"{edge.subject_type}:{UUID(int=edge.subject_id)}"
+        subject = f"{edge.subject_type}:{_spelled(edge.subject_id)}"
         if edge.subject_relation:
             subject += f"#{edge.subject_relation}"
-        return f"{edge.object_type}:{UUID(int=edge.object_id)}#{edge.relation}@{subject}"
+        return f"{edge.object_type}:{_spelled(edge.object_id)}#{edge.relation}@{subject}"
+
+
+@lru_cache(maxsize=10_000)
+def _spelled(id: Id) -> str:
+    return str(UUID(int=id))
 
 
 Path = tuple[Step, ...]

@@ -10,6 +10,7 @@ such as a recent sign-in. authz.decisions puts those around it.
 """
 
 import logging
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from django.db.models import BooleanField, F, Func, Q
 from authz.graph import ALWAYS, Edge, Explanation, Graph, Ref, Rules
 from authz.model import MODEL, AnyOf, Except, Expression, Has, Subject, Through
 from authz.tuples import column_of
+from tenants.backend.base import here
+from tenants.backend.prepared import Prepared
 from tenants.scope import current_tenant_id
 
 RULES = Rules(MODEL)
@@ -293,10 +296,12 @@ def _make_room() -> None:
 
 # From PostgreSQL ---------------------------------------------------------------------------------
 
-_REVISION = (
-    "SELECT id, number, extract(epoch FROM statement_timestamp())::float8 FROM authz_revision"
+_REVISION = Prepared(
+    "read_revision",
+    "SELECT r.id, r.number, extract(epoch FROM statement_timestamp())::float8"
+    " FROM (SELECT) one LEFT JOIN authz_revision r ON true",
 )
-_NOBODYS = "SELECT extract(epoch FROM statement_timestamp())::float8"
+_FLOAT8 = struct.Struct(">d")
 _KEY = "object_type, object_id, relation, subject_type, subject_id, subject_relation"
 _UNTIL = "CASE WHEN expires_at IS NULL THEN NULL ELSE extract(epoch FROM expires_at)::float8 END"
 
@@ -362,10 +367,15 @@ def _rows(query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
 
 def _read_revision() -> tuple[UUID | None, int, float]:
     current_tenant_id()
-    rows = _rows(_REVISION)
-    if rows:
-        return rows[0][0], rows[0][1], rows[0][2]
-    return None, 0, _rows(_NOBODYS)[0][0]
+    database = here()
+    with database.wrap_database_errors:
+        answer = _REVISION.run(database.bound_session())
+    epoch, number, now = (answer.get_value(0, column) for column in range(3))
+    return (
+        UUID(bytes=epoch) if epoch else None,
+        int.from_bytes(number) if number else 0,
+        _FLOAT8.unpack(now or b"")[0],
+    )
 
 
 def _load() -> tuple[Graph, float, tuple[UUID | None, int]]:

@@ -11,7 +11,6 @@ from uuid import UUID
 import psycopg
 from django.db import connection, transaction
 from django.utils import timezone
-from psycopg.pq import ExecStatus, TransactionStatus
 from uuid6 import uuid7
 
 from evidence import intents, notes, subtrees
@@ -22,19 +21,23 @@ from evidence.merkle import Frontier, consistency_path, inclusion_path
 from evidence.models import Checkpoint, Entry, LogHead, LogKey
 from evidence.signing import KeyExists, KeyFault, Keys, Signer, VerifierKey
 from tenants.actor import Actor
+from tenants.backend import prepared
+from tenants.backend.base import here
 from tenants.scope import Scope, current
 from tenants.trace import current_trace
 
 BATCH = 2_000  # entries given a place in one statement
 
-# Plain SQL: every change and every denial waits for this one statement.
-_STAGE = """
-    INSERT INTO evidence_stagedentry (id, tenant_id, leaf, payload, salt)
-    VALUES (%s, %s, %s, %s, %s)
-"""
-_STAGE_AND_COMMIT = b"""
-    INSERT INTO evidence_stagedentry (id, tenant_id, leaf, payload, salt) VALUES (%b); COMMIT
-"""
+# Every change and every denial waits for this one statement: alone it is a transaction by itself,
+# at the end of a change's it is sent along with the COMMIT, anywhere else it is one among others.
+_INTO = "INSERT INTO evidence_stagedentry (id, tenant_id, leaf, payload, salt)"
+_BEGIN_AND_STAGE = f"{_INTO} VALUES (%s, %s, %s, %s, %s)"  # psycopg sends the BEGIN
+_STAGE_AND_COMMIT = f"{_INTO} VALUES (%b); COMMIT".encode()
+_STAGE = prepared.Prepared(
+    "stage_entry",
+    f"{_INTO} VALUES ($1, $2, $3, $4, $5)",
+    [prepared.UUID, prepared.UUID, prepared.BYTEA, prepared.BYTEA, prepared.BYTEA],
+)
 
 # One batch from the staging table into the log, hashed as RFC 9162 says. The server does it all,
 # because carrying every entry to this process and back took ten times as long.
@@ -125,23 +128,34 @@ def record(
     if phase == "intent" and trace:
         about = (action, str(on._meta.model_name), str(on.pk), _run_of(on) or "", trace)  # type: ignore[attr-defined]
         intents.begin(entry_id, tenant.tenant_id, about)
-    # Opening Django's cursor binds the session to the tenant. The statement goes past it: it would
-    # be sent as text, to be parsed and planned anew, with every byte of the leaf spelled out.
-    with connection.cursor(), connection.wrap_database_errors:
-        if last and _alone():
-            _stage_and_commit(entry_id, tenant.tenant_id, leaf, payload, salt)
-        else:
-            connection.connection.execute(_STAGE, [entry_id, tenant.tenant_id, leaf, payload, salt])
+    _stage(entry_id, tenant.tenant_id, (leaf, payload, salt), last=last)
     return Intent(entry_id, trace or "")
 
 
-def _alone() -> bool:
-    """Whether this transaction is one block deep, so that committing it ends nobody else's."""
-    return connection.in_atomic_block and len(connection.atomic_blocks) == 1
+# Leaf, payload and salt of an entry.
+_Bodies = tuple[bytes, bytes | None, bytes | None]
+
+
+def _stage(entry_id: UUID, tenant_id: UUID, bodies: _Bodies, *, last: bool) -> None:
+    """Send the entry, past Django's cursor: that would send it as text, to be parsed and planned
+    anew, with every byte of the leaf spelled out."""
+    database = here()
+    with database.wrap_database_errors:
+        session = database.bound_session()
+        # One block deep, so that committing it ends nobody else's, and not about to be undone.
+        ends_here = last and len(database.atomic_blocks) == 1 and not database.needs_rollback
+        begun = prepared.begun(session)
+        if begun and ends_here:
+            _stage_and_commit(session, entry_id, tenant_id, bodies)
+        elif begun or ends_here or not database.in_atomic_block:
+            # Where nothing was begun it is a transaction by itself, committed when this returns.
+            _STAGE.run(session, (entry_id.bytes, tenant_id.bytes, *bodies))
+        else:
+            session.execute(_BEGIN_AND_STAGE, [entry_id, tenant_id, *bodies])
 
 
 def _stage_and_commit(
-    entry_id: UUID, tenant_id: UUID, leaf: bytes, payload: bytes | None, salt: bytes | None
+    session: psycopg.Connection[Any], entry_id: UUID, tenant_id: UUID, bodies: _Bodies
 ) -> None:
     """Send the entry together with the COMMIT; one journey less of each change to the server.
 
@@ -151,16 +165,10 @@ def _stage_and_commit(
     """
     values = b",".join(
         [b"'%b'" % str(one).encode() for one in (entry_id, tenant_id)]
-        + [
-            b"NULL" if one is None else b"'\\x%b'" % one.hex().encode()
-            for one in (leaf, payload, salt)
-        ]
+        + [b"NULL" if one is None else b"'\\x%b'" % one.hex().encode() for one in bodies]
     )
-    session: psycopg.Connection[Any] = connection.connection
-    answer = session.pgconn.exec_(_STAGE_AND_COMMIT % values)
-    if answer.status != ExecStatus.COMMAND_OK:
-        raise psycopg.errors.error_from_result(answer)
-    if session.pgconn.transaction_status != TransactionStatus.IDLE:
+    prepared.checked(session, session.pgconn.exec_(_STAGE_AND_COMMIT % values))
+    if prepared.begun(session):
         raise psycopg.InterfaceError("the server did not commit")
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.postgresql import base as postgresql
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django_tenants.postgresql_backend.base import FakeTenant
@@ -11,6 +13,12 @@ from tenants.backend.schema import WalledSchemaEditor
 from tenants.scope import pinned
 
 PUBLIC = "public"
+
+
+def here() -> "DatabaseWrapper":
+    """The portal's database, as this thread talks to it."""
+    found: DatabaseWrapper = connections[DEFAULT_DB_ALIAS]  # type: ignore[assignment]
+    return found
 
 
 class WalledOperations(DatabaseOperations):
@@ -67,6 +75,21 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
 
     def _cursor(self, name: str | None = None) -> Any:
         cursor = super()._cursor(name)  # type: ignore[misc]  # not in the published types
+        self._bind()
+        return cursor
+
+    def bound_session(self) -> psycopg.Connection[Any]:
+        """The session, connected and bound, for statements that go past Django's cursors.
+
+        Whoever sends them is inside wrap_database_errors, which this is not.
+        """
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        self._bind()
+        session: psycopg.Connection[Any] = self.connection
+        return session
+
+    def _bind(self) -> None:
         wanted = self._wanted()
         if wanted != self._told:
             with self.connection.cursor() as session:
@@ -76,7 +99,6 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
                     wanted,
                 )
             self._told = wanted
-        return cursor
 
     def get_new_connection(self, conn_params: Any) -> Any:
         self._told = None

@@ -80,6 +80,63 @@ def test_a_change_is_committed_along_with_its_entry(in_acme, entries):
     assert entries(in_acme)[before:] == [("project.create", "ok")]
 
 
+def test_a_change_of_nothing_but_its_entry_is_committed_when_it_returns(in_acme, entries):
+    before, said = len(entries(in_acme)), []
+    connection.ensure_connection()
+    connection.connection.add_notice_handler(lambda notice: said.append(notice.message_primary))
+
+    for _ in range(2):  # to be prepared, then as it is from then on
+        with change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project):
+            pass
+    connection.connection.pgconn.finish()  # what was not committed is gone with the session
+    connection.close()
+
+    assert entries(in_acme)[before:] == [("project.create", "ok")] * 2
+    assert said == []
+
+
+def test_a_change_of_nothing_but_its_entry_that_fails_leaves_none(in_acme, entries):
+    before = len(entries(in_acme))
+
+    with (
+        pytest.raises(ZeroDivisionError),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        raise ZeroDivisionError
+
+    assert entries(in_acme)[before:] == []
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_change_that_is_to_be_undone_leaves_neither_rows_nor_an_entry(in_acme, entries, writes):
+    before = len(entries(in_acme))
+
+    with change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project):
+        if writes:
+            Project.objects.create(slug="second", name="Second")
+        transaction.set_rollback(True)
+
+    assert not Project.objects.filter(slug="second").exists()
+    assert entries(in_acme)[before:] == []
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_other_entries_of_a_change_are_undone_with_it(in_acme, entries, writes):
+    before, ada = len(entries(in_acme)), in_acme.people["ada"].actor("cli")
+
+    with (
+        pytest.raises(ZeroDivisionError),
+        change(_actor(in_acme, "tomas"), Permission.PROJECT_CREATE, on=in_acme.project),
+    ):
+        if writes:
+            Project.objects.create(slug="second", name="Second")
+        ledger.record("test.first", by=ada, on=in_acme.project)
+        ledger.record("test.second", by=ada, on=in_acme.project)
+        raise ZeroDivisionError
+
+    assert entries(in_acme)[before:] == []
+
+
 def _password():
     return connection.settings_dict["PASSWORD"]
 

@@ -9,9 +9,12 @@ import time
 
 import django
 
+TOGETHER = 10  # entries of one change
+
 
 def main() -> None:
-    """Print two numbers: recorded changes a second, and bare committed updates a second."""
+    """Print four numbers a second: entries of changes that write nothing else, changes that also
+    update a row, entries of changes that leave ten each, and bare committed updates."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "portal.settings"
     django.setup()
     from django.db import transaction
@@ -19,6 +22,7 @@ def main() -> None:
     from authz.change import change
     from authz.permissions import Permission
     from authz.roles import Role
+    from evidence import ledger
     from tenants.models import Project, User
     from tenants.scope import scope_of_host, tenant_scope
 
@@ -30,6 +34,17 @@ def main() -> None:
         project = Project.objects.create(slug=f"bench-{os.getpid()}", name="Bench")
         mine = Project.objects.filter(pk=project.pk)
 
+        def entry_alone(number: int) -> None:
+            with change(admin, Permission.PROJECT_CREATE, on=project) as facts:
+                facts["number"] = number
+
+        def ten_entries(number: int) -> None:
+            with change(admin, Permission.PROJECT_CREATE, on=project) as facts:
+                for part in range(TOGETHER - 1):
+                    said = {"number": number, "part": part}
+                    ledger.record(Permission.PROJECT_CREATE, by=admin, on=project, facts=said)
+                facts["number"] = number
+
         def recorded(number: int) -> None:
             with change(admin, Permission.PROJECT_CREATE, on=project) as facts:
                 mine.update(name=f"Bench {number}")
@@ -39,7 +54,12 @@ def main() -> None:
             with transaction.atomic():
                 mine.update(name=f"Bare {number}")
 
-        print(_rate(recorded, seconds), _rate(bare, seconds / 4))
+        print(
+            _rate(entry_alone, seconds),
+            _rate(recorded, seconds),
+            _rate(ten_entries, seconds / 4) * TOGETHER,
+            _rate(bare, seconds / 4),
+        )
 
 
 def _rate(work, seconds: float) -> float:  # type: ignore[no-untyped-def]

@@ -122,3 +122,17 @@ def test_a_commitment_is_the_hmac_that_the_format_names():
 def test_a_salt_of_another_length_is_refused():
     with pytest.raises(LeafFault, match="32 bytes"):
         commitment(b"short", b"{}")
+
+
+def test_facts_of_a_usual_decision_are_written_the_quick_way(monkeypatch):
+    monkeypatch.setattr(
+        "evidence.leaf._canonical", lambda fields: pytest.fail("the slow way was taken")
+    )
+    facts = {
+        "latency_ms": 0.137,
+        "number": 57,
+        "relations": ["project:0e39e8a1-0000-7000-8000-000000000000#tenant@tenant:12e4"],
+        "revision": "57e1f3a0-0000-4000-8000-000000000000/12",
+    }
+
+    assert payload_bytes(facts) == rfc8785.dumps(facts)

@@ -17,6 +17,7 @@ from authz.permissions import Permission as P
 from authz.relations import object_of, person
 from authz.roles import Role
 from evidence.models import Pack
+from tenants.backend.prepared import Prepared
 from tenants.models import Membership, Project
 from tenants.scope import tenant_scope
 from tests.portal.standing import pack_of, proposal_of
@@ -289,10 +290,11 @@ def _asked(company, name="tomas"):
 def _queries(company, monkeypatch):
     """What is asked of PostgreSQL for one check."""
     asked = []
-    rows = relations._rows
-    monkeypatch.setattr(relations, "_rows", lambda q, v=(): asked.append(q) or rows(q, v))
-    assert _asked(company)
-    monkeypatch.setattr(relations, "_rows", rows)
+    rows, run = relations._rows, Prepared.run
+    with monkeypatch.context() as patch:
+        patch.setattr(relations, "_rows", lambda q, v=(): asked.append(q) or rows(q, v))
+        patch.setattr(Prepared, "run", lambda one, *said: asked.append(one) or run(one, *said))
+        assert _asked(company)
     names = {relations._REVISION: "revision", relations._ALL: "all", relations._CHANGES: "changes"}
     return [names.get(query, "sql") for query in asked]
 
