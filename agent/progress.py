@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 
 from django.db.models import Sum
 from django.utils import timezone
@@ -42,12 +43,22 @@ def spent_by(task: Task) -> budget.Spent:
     )
 
 
+def stamp(task: Task, shown: str) -> str:
+    """Changes whenever the page of a task would: a step, a state, what is printed.
+
+    shown: what the running step has printed, as `live_log` gives it.
+    """
+    last = Action.objects.filter(task=task).order_by("-number").values_list("number", "status")
+    said = [task.state, task.touched_at, task.cancel_asked_by, *last[:1], shown]
+    return sha256(repr(said).encode()).hexdigest()[:16]
+
+
 def so_far(task: Task) -> SoFar:
-    """What a repair has come to, also while it runs."""
+    """What a task has come to, also while it runs."""
     spent = spent_by(task)
     kept = Artifact.objects.filter(task=task, name=PATCH).first()
     patched = Action.objects.filter(task=task, tool="code_patch", status=Action.Status.DONE)
-    if kept is None or not patched.exists():
+    if kept is None or not (task.kind in Task.CHANGES or patched.exists()):
         return SoFar(spent)
     parts = json.loads(artifact_store().get(current_tenant_id(), kept.sha256))["parts"]
     diff = "".join(part["unified_diff"] for part in parts)

@@ -38,10 +38,6 @@ _FLAGS = (
 )
 
 
-# What a snapshot has seen of its mounts is not what a restored sandbox finds there.
-_FLAGS_WARM = (*_FLAGS, "--file-access-mounts=shared")
-
-
 @dataclass(frozen=True)
 class GVisor:
     """Runs jobs with `runsc`.
@@ -116,8 +112,7 @@ class GVisor:
                 way = ["restore", f"--image-path={image}"]
             else:
                 way = ["run"] if warm else ["run", f"--pass-fd={report}:3"]
-            start = self._runsc(folder, warm=warm or image is not None)
-            return [*start, *way, f"--bundle={folder}", folder.name]
+            return [*self._runsc(folder), *way, f"--bundle={folder}", folder.name]
 
         return Started(
             command,
@@ -130,9 +125,9 @@ class GVisor:
             event="sandbox.snapshot" if warm else "sandbox.run",
         )
 
-    def _runsc(self, folder: Path, *, warm: bool) -> list[str]:
+    def _runsc(self, folder: Path) -> list[str]:
         """The program with the flags that every call for one sandbox has."""
-        flags = [*(_FLAGS_WARM if warm else _FLAGS), f"--root={folder / 'state'}"]
+        flags = [*_FLAGS, f"--root={folder / 'state'}"]
         flags.append(f"--host-uds={'open' if self.egress else 'none'}")
         if os.geteuid() != 0:
             flags.append("--rootless")
@@ -155,7 +150,7 @@ class GVisor:
         if self.snapshots is None or self.egress or not snapshots.may_start_from_one(job):
             return None
         environment = job.environment or environments.plain(self.store)
-        runtime = [self.version, *_FLAGS_WARM]
+        runtime = [self.version, *_FLAGS]
         image = self.snapshots / snapshots.key(job, environment, runtime)
         with _making:
             if image in _given_up:
@@ -188,7 +183,7 @@ class GVisor:
                 made.mkdir(mode=0o700)
                 save = ["checkpoint", f"--image-path={made}", "--compression=none"]
                 subprocess.run(
-                    [*self._runsc(how.folder, warm=True), *save, how.folder.name],
+                    [*self._runsc(how.folder), *save, how.folder.name],
                     check=True,
                     capture_output=True,
                     timeout=START_S,

@@ -13,7 +13,6 @@ _AT_START = {name.partition(".")[0] for name in sys.modules}
 import importlib
 import json
 import os
-import random
 import runpy
 import signal
 import tarfile
@@ -55,7 +54,6 @@ def become(job: dict[str, Any]) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.environ.update(job["variables"])
-    random.seed()  # or all restored from one snapshot would draw the same
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
     _, first, *more = job["command"]
@@ -85,6 +83,7 @@ if __name__ == "__main__":
     given = wait()
     unpack()
     os.write(0, b"ready\n")
+    # Python seeds its random numbers anew in a child, or all would draw what the snapshot has.
     if started := os.fork():
         finish(started, given)
     become(given)

@@ -8,6 +8,7 @@ from typing import Any
 from agent.bugs import is_test_path
 from agent.forge import ForgeRefused, diff, policy
 from agent.outputs import PATCH, PATCHED
+from agent.repair import edits
 from agent.tools.contract import (
     BadArguments,
     Bench,
@@ -62,6 +63,20 @@ def code_patch(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
             "files": sorted(standing),
         },
     )
+
+
+def standing_patches(before: Mapping[str, bytes], after: Mapping[str, str]) -> bytes:
+    """Files that were changed as a whole, kept as patches are: for whoever watches meanwhile."""
+    parts = [
+        {
+            "file_path": path,
+            "unified_diff": edits.unified(
+                {path: before.get(path, b"")}, {path: after[path].encode()}
+            ),
+        }
+        for path in sorted(after)
+    ]
+    return as_json({"parts": parts})
 
 
 def _kept(bench: Bench, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from agent import restructuring
 from agent.changes import FORMAT, RefactorRequest
 from agent.forge import ForgeRefused, policy
 from agent.methods import Method, renamed_method
-from agent.outputs import CHANGE, CHARACTER, PATCHED, WRITTEN_TESTS
+from agent.outputs import CHANGE, CHARACTER, PATCH, PATCHED, WRITTEN_TESTS
 from agent.recasting import CannotRecast, Recast, Rename
 from agent.tools.characterising import test_file
 from agent.tools.contract import (
@@ -23,6 +23,7 @@ from agent.tools.contract import (
     text,
     whole,
 )
+from agent.tools.patching import standing_patches
 from authz.permissions import Permission
 
 FILES = 300  # that one refactoring may change
@@ -51,7 +52,11 @@ def refactor_code(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
     said = f"{sum(found.counts.values())} places in {len(found.files)} files"
     return Observation(
         said,
-        {PATCHED: as_json(changed), CHANGE: as_json(report)},
+        {
+            PATCHED: as_json(changed),
+            PATCH: standing_patches(files, changed),
+            CHANGE: as_json(report),
+        },
         result={
             "files": sorted(changed),
             "places": sum(found.counts.values()),

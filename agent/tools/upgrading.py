@@ -13,7 +13,7 @@ from packaging.version import Version
 from agent import packages, recasting
 from agent.changes import FORMAT, PACKAGES, UpgradeRequest
 from agent.forge import ForgeRefused, policy
-from agent.outputs import CHANGE, FETCHED, PATCHED
+from agent.outputs import CHANGE, FETCHED, PATCH, PATCHED
 from agent.packages import Resolved, Shelf, Wheel
 from agent.tools.contract import (
     BadArguments,
@@ -27,6 +27,7 @@ from agent.tools.contract import (
     text,
     whole,
 )
+from agent.tools.patching import standing_patches
 from authz.permissions import Permission
 
 SHOWN = 20  # versions in a sentence
@@ -70,7 +71,7 @@ def bump_dependency(bench: Bench, arguments: Mapping[str, Any]) -> Observation:
     said += f", {sum(row['places'] for row in recast.done)} places changed by codemods"
     return Observation(
         said,
-        {PATCHED: as_json(texts), CHANGE: as_json(report)},
+        {PATCHED: as_json(texts), PATCH: standing_patches(files, texts), CHANGE: as_json(report)},
         result={
             "packages": [
                 {"package": was.name, "before": str(was.version), "after": str(to.version)}

@@ -1,5 +1,6 @@
 """Tasks: asking for them, watching the agent, deciding about its plan, taking it back."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ KINDS = {
     Task.Kind.UPGRADE: "Upgrade",
     Task.Kind.REFACTORING: "Refactoring",
 }
+SPENT_EVERY_S = 10  # how old the time that a running task has spent may be on its page
+_clock = time.time
 COLUMNS = {
     "kind": "kind",
     "title": "goal",
@@ -133,8 +136,24 @@ def _filed(
 
 @require_GET
 def detail(request: PortalRequest, task_id: UUID) -> HttpResponse:
-    """One task: its plan, its steps, what the running one prints, what came of it."""
-    return _page(request, _found(request, task_id))
+    """One task: its plan, its steps, what the running one prints, what came of it.
+
+    A page that asks again and has seen all there is gets no content.
+    """
+    task = _found(request, task_id)
+    if request.htmx and _has_seen(request.GET.get("seen", ""), task):
+        return HttpResponse(status=204)
+    return _page(request, task)
+
+
+def _stamp(task: Task) -> str:
+    return progress.stamp(task, live_log(task.pk) if task.is_running else "")
+
+
+def _has_seen(seen: str, task: Task) -> bool:
+    """Whether nothing changed since; the time that is spent may be some seconds old."""
+    stamp, _, at = seen.partition("-")
+    return at.isdecimal() and _clock() - int(at) < SPENT_EVERY_S and stamp == _stamp(task)
 
 
 @require_POST
@@ -213,6 +232,7 @@ def _page(
     so_far = progress.so_far(task)
     said, wrong = typed or {}, errors or {}
     context = {
+        "seen": f"{_stamp(task)}-{int(_clock())}",
         "so_far": so_far,
         "confidence_word": confidence_word(so_far.confidence or 0),
         "spent": [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent import lifecycle, repositories, runner, supplies
+from agent import lifecycle, progress, repositories, runner, supplies
 from agent.models import Artifact, ChangeReport, Task
 from agent.packages import Shelf
 from agent.places import artifact_store, forge_address, local_forge
@@ -75,6 +75,20 @@ def test_codemods_change_the_names_that_changed_between_the_two_versions(file):
     bills = runner.json.loads(seen.outputs["patched-files.json"])["src/till/bills.py"]
     assert "from coinage.text import read_money\n" in bills
     assert "split(with_service(total(lines)), shares=guests)" in bills
+
+
+def test_what_an_upgrade_changes_is_seen_before_its_pull_request(file):
+    task = file()
+    for _ in range(20):
+        runner.advance(task.pk)
+        if task.actions.filter(tool="bump_dependency", status="done").exists():
+            break
+
+    seen = progress.so_far(task)
+
+    assert "--- a/requirements.txt\n+++ b/requirements.txt\n" in seen.diff
+    assert "+coinage==1.5.0" in seen.diff
+    assert seen.confidence is None
 
 
 @pytest.mark.parametrize(

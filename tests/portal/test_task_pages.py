@@ -1,8 +1,13 @@
 """Repairs in the browser: filed, read, let through, talked to, stopped, taken back."""
 
+import html
+import re
+
 import pytest
 
-from agent.models import Message, Plan, Proposal, Task
+from agent.live import LiveLog
+from agent.models import Action, Message, Plan, Proposal, Task
+from portal.pages import tasks
 from tenants.scope import tenant_scope
 from tests.portal.standing import proposal_of, repository_in, task_of
 
@@ -239,6 +244,39 @@ def test_a_developer_asks_for_an_upgrade_on_the_page_and_a_program_through_the_a
     listed = bo.get("/tasks/", {"kind": "upgrade"}).content.decode()
     assert "Upgrade requests to 2.0" in listed
     assert "Upgrade requests" not in bo.get("/tasks/", {"kind": "bugfix"}).content.decode()
+
+
+def test_a_page_that_has_seen_everything_gets_no_content_until_something_happens(
+    acme, sign_in, monkeypatch
+):
+    now = [1_000.0]
+    monkeypatch.setattr(tasks, "_clock", lambda: now[0])
+    with tenant_scope(acme.scope):
+        task = repair_of(acme, "bo", Task.State.IN_PROGRESS)
+    bo = sign_in(acme, "bo")
+
+    def asked_again(page):
+        again = re.search(r'hx-get="([^"]+)" hx-trigger="every 2s"', page)
+        return bo.get(html.unescape(again[1]), headers={"HX-Request": "true"})
+
+    page = bo.get(f"/tasks/{task.pk}/").content.decode()
+    assert (asked_again(page).status_code, asked_again(page).content) == (204, b"")
+
+    with tenant_scope(acme.scope):
+        Action.objects.create(task=task, number=7, tool="run_tests", status="running")
+    changed = asked_again(page)
+    assert changed.status_code == 200
+    page = changed.content.decode()
+    assert asked_again(page).status_code == 204
+    with tenant_scope(acme.scope):
+        live = LiveLog(task.pk)
+        live.say(b"collected 3 tests")
+        live._keep()
+    printed = asked_again(page)
+    assert "collected 3 tests" in printed.content.decode()
+    # The time that is spent goes on though nothing happens.
+    now[0] += 11
+    assert asked_again(printed.content.decode()).status_code == 200
 
 
 def test_an_upgrade_may_be_about_several_packages(acme, sign_in):

@@ -13,6 +13,8 @@ HOARD = b"held = []\nwhile True: held.append(b'x' * 4_000_000)"
 LITTLE = Limits(wall_s=3, memory_mb=128, processes=16, disk_mb=8, tmp_mb=4, output_bytes=10_000)
 TEST = b"""import os, random, sys
 
+import given  # from /job, as the plugin that reports on tests
+
 
 def test_what_it_sees():
     assert os.environ["GIVEN"] == "yes"
@@ -37,8 +39,8 @@ def _pytest(**more):
     return Job(
         command,
         {"test_a.py": TEST},
-        inputs={"task.json": b"{}"},
-        variables={"GIVEN": "yes", "PYTHONHASHSEED": "0"},
+        inputs={"task.json": b"{}", "given.py": b""},
+        variables={"GIVEN": "yes", "PYTHONHASHSEED": "0", "PYTHONPATH": "/job"},
         collect=("drawn",),
         **more,
     )
