@@ -7,9 +7,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evidence.signing import FileKeys, KeyExists, KeyFault, KeyLost, VerifierKey
+from evidence.signing import FileKeys, KeyFault, KeyLost
+from tests.evidence.keys_contract import KeysContract
 
-ACME, UMBRELLA = UUID(int=1), UUID(int=2)
+ACME = UUID(int=1)
 ORIGIN = f"countersign/acme/{ACME}"
 
 
@@ -18,14 +19,13 @@ def keys(tmp_path):
     return FileKeys(tmp_path / "keys")
 
 
-def test_a_key_signs_under_its_origin_and_its_verifier_key_agrees(keys):
-    made = keys.create(ACME, ORIGIN)
+@pytest.fixture
+def reopened(keys):
+    return FileKeys(keys.folder)
 
-    signer = keys.signer_for(ACME, made.vkey)
 
-    assert signer.name == ORIGIN
-    assert VerifierKey.parse(made.vkey).verifies(signer.sign(b"text"), b"text")
-    assert not VerifierKey.parse(made.vkey).verifies(signer.sign(b"text"), b"other")
+class TestFileKeys(KeysContract):
+    """Keys in files are as good as any."""
 
 
 def test_only_the_owner_can_read_the_file_of_a_key(keys):
@@ -44,21 +44,6 @@ def test_a_lost_key_is_named_and_never_replaced(keys):
     with pytest.raises(KeyLost, match="restore it from a backup"):
         keys.signer_for(ACME, made.vkey)
     assert not path.exists()
-
-
-def test_a_key_is_never_overwritten(keys):
-    made = keys.create(ACME, ORIGIN)
-
-    with pytest.raises(KeyExists):
-        keys.create(ACME, ORIGIN)
-    assert keys.signer_for(ACME, made.vkey).vkey == made.vkey
-
-
-def test_each_tenant_has_a_key_of_its_own(keys):
-    made = keys.create(ACME, ORIGIN)
-    other = keys.create(UMBRELLA, f"countersign/umbrella/{UMBRELLA}")
-
-    assert made.private_key.private_bytes_raw() != other.private_key.private_bytes_raw()
 
 
 def test_a_file_that_holds_another_key_than_the_one_on_record_is_refused(keys):
