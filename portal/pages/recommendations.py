@@ -57,7 +57,7 @@ def listing(request: PortalRequest) -> HttpResponse:
         Permission.TASK_VIEW,
         Task.objects.filter(kind=Task.Kind.RECOMMENDATION)
         .select_related("owner", "repository")
-        .defer("constraints")
+        .only("goal", "state", "created_at", "owner__name", "repository__name")
         .annotate(
             took=ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
         ),

@@ -45,6 +45,8 @@ BUDGETS = {
     "tokens": "Tokens of language models",
     "usd": "Cost of language models",
 }
+# All that the list shows; the rest of a task is not fetched for it.
+SHOWN = ("goal", "kind", "state", "created_at", "owner__name", "repository__name")
 HOWS = (
     ("find", "Find it: run the tests, repair what fails"),
     ("named", "I name the failing tests"),
@@ -65,7 +67,9 @@ def listing(request: PortalRequest) -> HttpResponse:
     tasks = visible(
         request.actor,
         Permission.TASK_VIEW,
-        Task.objects.exclude(kind=Task.Kind.RECOMMENDATION).select_related("owner", "repository"),
+        Task.objects.exclude(kind=Task.Kind.RECOMMENDATION)
+        .select_related("owner", "repository")
+        .only(*SHOWN),
     )
     wanted = request.GET.get("state", "")
     if wanted in Task.State.values:

@@ -1,8 +1,10 @@
 """One face for questions about rights: strict, the same from memory and in SQL, never a yes by
 mistake."""
 
+import pickle
 import time
 from datetime import timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -417,3 +419,13 @@ def test_a_zookie_names_a_state(in_acme):
     assert (after.tenant_id, after.epoch) == (before.tenant_id, before.epoch)
     assert after.number == before.number + 1
     assert str(after) == f"{Revision.objects.get().pk}/{after.number}"
+
+
+def test_ids_made_the_quick_way_are_as_any_other():
+    numbers = [0, 1, 2**128 - 1, *(uuid4().int for _ in range(100))]
+
+    for made, number in zip(relations._uuids(numbers), numbers, strict=True):
+        usual = UUID(int=number)
+        assert (made, hash(made), str(made)) == (usual, hash(usual), str(usual))
+        assert (made.is_safe, made.version) == (usual.is_safe, usual.version)
+        assert pickle.dumps(made) == pickle.dumps(usual)
