@@ -172,6 +172,8 @@ def _fill(made: Stocked, entries: int) -> None:
         requester_id=word,
         requester_name=word,
     )
+    # Nowhere: a worker may run beside this, and tests ask nobody outside.
+    catalogue_sources.alter("endoflife", {"address": f"https://{word}.invalid/api"}, by=by)
     source = catalogue_sources.ask_for_refresh("endoflife", by=by)
     document = control_documents.add_document(
         {
