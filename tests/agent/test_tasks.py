@@ -196,7 +196,7 @@ def test_cancelling_ends_the_sandbox_of_the_running_step_and_then_the_task(
             events.append("asked")
 
     monkeypatch.setattr(LiveLog, "say", say)
-    monkeypatch.setattr(supervision, "_tell", lambda outcome: events.append(outcome.ended))
+    monkeypatch.setattr(supervision, "_tell", lambda _, outcome: events.append(outcome.ended))
     _run(task, 1)
 
     # The limit of the run is a minute: it was not what ended it.
@@ -265,7 +265,7 @@ def test_a_running_step_ends_with_the_seconds_of_the_task(file_bug, monkeypatch)
 
     monkeypatch.setattr(runner, "Watch", watch)
     monkeypatch.setattr(LiveLog, "say", say)
-    monkeypatch.setattr(supervision, "_tell", lambda outcome: events.append(outcome.ended))
+    monkeypatch.setattr(supervision, "_tell", lambda _, outcome: events.append(outcome.ended))
     _run(task, 1)  # the step is stopped
     _run(task)
 

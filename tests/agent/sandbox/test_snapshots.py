@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger
 
-from agent.sandbox import Ended, Job, Limits, engine, gvisor
+from agent.sandbox import Ended, Job, Limits, engine, gvisor, supervision
 
 HOARD = b"held = []\nwhile True: held.append(b'x' * 4_000_000)"
 LITTLE = Limits(wall_s=3, memory_mb=128, processes=16, disk_mb=8, tmp_mb=4, output_bytes=10_000)
@@ -149,13 +149,18 @@ def test_a_snapshot_that_cannot_be_used_leads_to_a_cold_start_and_is_told(
     [image] = tmp_path.iterdir()
     (image / broken).write_bytes(b"nonsense")
 
-    with capture_logs() as told:
-        outcomes = [mine.run(job), mine.run(job)]
+    # Not structlog's capture_logs: a logger that was used before keeps the processors of then.
+    cold, runs = CapturingLogger(), CapturingLogger()
+    monkeypatch.setattr(gvisor, "log", cold)
+    monkeypatch.setattr(supervision, "log", runs)
+
+    outcomes = [mine.run(job), mine.run(job)]
 
     assert [(one.stdout, one.restored) for one in outcomes] == [(b"done\n", False)] * 2
-    [row] = [row for row in told if row["event"] == "sandbox.cold"]
-    assert "not restored" in row["reason"]
-    assert [row["restored"] for row in told if row["event"] == "sandbox.run"][-1] is False
+    [said] = cold.calls
+    assert said.args == ("sandbox.cold",)
+    assert "not restored" in said.kwargs["reason"]
+    assert (runs.calls[-1].args, runs.calls[-1].kwargs["restored"]) == (("sandbox.run",), False)
 
 
 def test_a_snapshot_that_cannot_be_made_leads_to_a_cold_start(warm, tmp_path, monkeypatch):
