@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from agent import drift_watch, jobs, outlook
 from agent.models import Proposal, Recommendation, Task
@@ -15,7 +16,7 @@ from agent.recommender import Constraints
 from tenants.scope import tenant_scope
 from tests.portal import standing
 
-TODAY = dt.date(2026, 11, 23)
+TODAY = timezone.now().date()
 ASKED = {"title": "Customer portal", "layers": ["web-api", "cache-queue"], "skills": ["python"]}
 
 
@@ -120,7 +121,11 @@ def _with(known, technology, **changed):
     facts = dict(own.facts)
     for name, value in changed.items():
         facts[name] = dataclasses.replace(
-            facts[name], value=value, state="known", as_of=TODAY + dt.timedelta(days=1)
+            facts[name],
+            value=value,
+            state="known",
+            # Two days, so that it is news to what was asked a midnight later too.
+            as_of=TODAY + dt.timedelta(days=2),
         )
     changed_one = dataclasses.replace(own, facts=MappingProxyType(facts))
     technologies = {**known.technologies, technology: changed_one}
@@ -133,13 +138,14 @@ def test_a_licence_that_changed_and_a_support_that_ends_are_noticed(finished):
     layer = result["layers"][0]
     winner = layer["winner"]
     licence = f"{winner}.license"
+    soon = str(TODAY + dt.timedelta(days=8))
     assert licence in layer["facts_then"]
     quiet = outlook.drift(result, TODAY, _with(known, winner, latest_cycle_eol="2039-01-01"), TODAY)
 
     noticed = outlook.drift(
         result,
         TODAY,
-        _with(known, winner, license="LicenseRef-Bought", latest_cycle_eol="2026-12-01"),
+        _with(known, winner, license="LicenseRef-Bought", latest_cycle_eol=soon),
         TODAY,
     )
 
@@ -147,7 +153,7 @@ def test_a_licence_that_changed_and_a_support_that_ends_are_noticed(finished):
     kinds = {row.kind: row for row in noticed if row.technology == winner}
     assert set(kinds) == {"licence", "end of life"}
     assert kinds["licence"].fact == licence
-    assert "2026-12-01" in kinds["end of life"].sentence
+    assert soon in kinds["end of life"].sentence
 
 
 def test_what_has_drifted_can_be_asked_again_once(acme, sign_in, monkeypatch):
