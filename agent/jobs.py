@@ -22,6 +22,7 @@ from agent import (
     record,
     runner,
     sandbox_health,
+    tidying,
     upkeep,
 )
 from agent.errors import Busy
@@ -120,6 +121,18 @@ def delete_expired_packs() -> None:
     for_each_tenant(
         "files", lambda: upkeep.delete_expired_packs(by=by), find=tenants_with_evidence_work
     )
+
+
+@shared_task(base=TenantlessJob)
+def delete_unused() -> None:
+    """Delete what a worker keeps to use again and nothing needs. Runs every hour."""
+    needed: set[str] = set()
+    for_each_tenant(
+        "fetched",
+        lambda: needed.update(tidying.needed_files()),
+        find=lambda _: tenants_with_repositories(),
+    )
+    tidying.delete_unused(needed)
 
 
 @shared_task(base=TenantlessJob)

@@ -25,6 +25,7 @@ from packaging.version import Version
 from agent.packages import Wheel, wheel_of
 from agent.sandbox import Engine, egress
 from agent.sandbox.downloading import Answer, Downloads, NotAllowed, NotFetched, trusted_here
+from agent.sandbox.reuse import Held
 
 JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
@@ -168,16 +169,16 @@ class Offers:
     def _content(self, one: Offered) -> bytes:
         """A file with the digest that the index names: the one that is kept, or fetched now."""
         place = self._keep / one.sha256
+        while (held := Held.at(place)) is None:
+            self._fetch(one, place)
+        content = _read(held)
         if one.file not in self._taken:
-            if not place.is_file():
-                self._fetch(one, place)
             wheel = wheel_of(one.file, bytes)
             assert wheel is not None
-            size = place.stat().st_size
             self._taken[one.file] = Fetched(
-                wheel.name, str(wheel.version), one.file, one.sha256, one.url, size
+                wheel.name, str(wheel.version), one.file, one.sha256, one.url, len(content)
             )
-        return _read(place, one.sha256)
+        return content
 
     def _fetch(self, one: Offered, place: Path) -> None:
         left = BYTES - sum(taken.size for taken in self._taken.values())
@@ -232,22 +233,23 @@ def kept(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Wheel]:
     """
     found = []
     for row in rows:
-        place = folder / row["sha256"]
-        if not place.is_file():
+        held = Held.at(folder / row["sha256"])
+        if held is None:
             raise RegistryFault(
                 f"{row['file']} was fetched for this task and is gone from this machine; file the"
                 " task again"
             )
-        wheel = wheel_of(row["file"], partial(_read, place, row["sha256"]))
+        wheel = wheel_of(row["file"], partial(_read, held))
         if wheel is not None:
             found.append(wheel)
     return found
 
 
-def _read(place: Path, sha256: str) -> bytes:
-    content = place.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise RegistryFault(f"{place.name} is no longer what was fetched; delete the file")
+def _read(held: Held) -> bytes:
+    """What was fetched, from a file that has its SHA-256 as its name."""
+    content = held.place.read_bytes()
+    if hashlib.sha256(content).hexdigest() != held.place.name:
+        raise RegistryFault(f"{held.place.name} is no longer what was fetched; delete the file")
     return content
 
 

@@ -81,6 +81,10 @@ if len(WITNESSES) < WITNESS_QUORUM:
 PACK_DAYS = environment.number("PACK_DAYS", 30)  # how long a pack can be downloaded
 # Wheels and codemods for upgrades, served to sandboxes; need not exist.
 PACKAGES_DIR = Path(environment.text("PACKAGES_DIR", str(DATA_DIR / "packages")))
+# What is kept to be used again (environments, snapshots, fetched packages): days without use after
+# which it goes, and MiB above which the oldest goes first.
+REUSE_DAYS = environment.number("REUSE_DAYS", 30)
+REUSE_MB = environment.number("REUSE_MB", 20_480)
 # What was fetched from a registry of packages, and the only one that may be asked; empty: none.
 FETCHED_DIR = DATA_DIR / "fetched"
 PACKAGE_REGISTRY = environment.https("PACKAGE_REGISTRY")
@@ -284,6 +288,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "agent.jobs.delete_expired_packs",
         "schedule": 3600.0,
         "options": {"queue": "evidence", "expires": 3600},
+    },
+    "delete what nothing uses again": {
+        "task": "agent.jobs.delete_unused",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
     },
     "remind of access reviews": {
         "task": "authz.jobs.remind_of_reviews",

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from agent.sandbox.job import ENVIRONMENT, PYTHON, Environment, SandboxUnavailable
+from agent.sandbox.reuse import Held
 
 # What a job without an environment of its own finds beside the standard library.
 PLAIN = ("pytest",)
@@ -48,7 +49,7 @@ def installed(names: Iterable[str], store: Path) -> Environment:
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     final = store / digest
-    if not final.exists():
+    while (found := held(digest, final)) is None:
         store.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=store, prefix=".making-") as made:
             folder = Path(made) / "environment"
@@ -57,7 +58,13 @@ def installed(names: Iterable[str], store: Path) -> Environment:
                 _copy(package, site)
                 _scripts(package, folder / "bin")
             finish(folder, final)
-    return Environment(digest, final, Path(sys.base_prefix))
+    return found
+
+
+def held(digest: str, final: Path) -> Environment | None:
+    """The environment that is kept at `final`, which stays there as long as this object lives."""
+    lock = Held.at(final)
+    return Environment(digest, final, Path(sys.base_prefix), lock) if lock else None
 
 
 def interpreter() -> list[str]:

@@ -17,6 +17,7 @@ import structlog
 
 from agent.sandbox import bundle, cgroups, environments, folders, snapshots
 from agent.sandbox.job import Ended, Environment, Job, Outcome, SandboxUnavailable, Session
+from agent.sandbox.reuse import Held
 from agent.sandbox.supervision import START_S, Started, Talk, Watched
 
 log = structlog.get_logger(__name__)
@@ -72,14 +73,14 @@ class GVisor:
         cancelled: Callable[[], bool] | None = None,
     ) -> Outcome:
         """Run the job to its end, see `Engine.run`."""
-        image = self._image(job)
-        if image is not None:
-            restored = Watched(job, self._prepared(job, image), talk=False)
+        held = self._image(job)
+        if held is not None:
+            restored = Watched(job, self._prepared(job, held.place), talk=False)
             outcome = restored.finish(on_output, cancelled)
             if restored.report.ready or outcome.ended is Ended.CANCELLED:
                 return outcome
             # Nothing of the job has run yet.
-            _cold(image, f"not restored: {outcome.stderr[-500:].decode(errors='replace')}")
+            _cold(held.place, f"not restored: {outcome.stderr[-500:].decode(errors='replace')}")
         return Watched(job, self._prepared(job), talk=False).finish(on_output, cancelled)
 
     def open(self, job: Job, *, cancelled: Callable[[], bool] | None = None) -> Session:
@@ -145,7 +146,7 @@ class GVisor:
 
     # Snapshots -----------------------------------------------------------------------------
 
-    def _image(self, job: Job) -> Path | None:
+    def _image(self, job: Job) -> Held | None:
         """The snapshot that the job may start from, made now if there is none; None: start cold."""
         if self.snapshots is None or self.egress or not snapshots.may_start_from_one(job):
             return None
@@ -156,7 +157,7 @@ class GVisor:
             if image in _given_up:
                 return None
             try:
-                if not image.is_dir():
+                while (held := Held.at(image)) is None:
                     self._save(job, environment, image)
                 modules = frozenset(json.loads((image / "modules.json").read_bytes()))
             except (OSError, ValueError, subprocess.SubprocessError, SandboxUnavailable) as error:
@@ -165,7 +166,7 @@ class GVisor:
         if names := snapshots.shadowed(job, modules):
             log.info("sandbox.cold", reason=f"the job has modules of its own: {', '.join(names)}")
             return None
-        return image
+        return held
 
     def _save(self, job: Job, environment: Environment, image: Path) -> None:
         """Start a sandbox with nothing of the job's, and keep it as it is once it waits."""

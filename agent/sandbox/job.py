@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType, TracebackType
 from typing import IO, Protocol, Self
 
+from agent.sandbox.reuse import Held
+
 # Where things are inside, the same in every tier.
 WORKSPACE = "/workspace"
 INPUTS = "/job"
@@ -64,11 +66,13 @@ class Environment:
 
     path: a virtual environment that expects to lie at ENVIRONMENT.
     python: prefix of its interpreter on this machine, bound at PYTHON unless it lies below /usr.
+    held: keeps it from being deleted.
     """
 
     digest: str  # sha256, hex, of interpreter and packages
     path: Path
     python: Path
+    held: Held | None = field(default=None, compare=False, repr=False)
 
 
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})

@@ -66,7 +66,7 @@ def from_wheels(wheels: Mapping[str, bytes], *, engine: GVisor | Bubblewrap) -> 
         json.dumps([3, plain.digest, environments.interpreter(), sorted(hashes.items())]).encode()
     ).hexdigest()
     final = engine.store / digest
-    if not final.exists():
+    while (found := environments.held(digest, final)) is None:
         packages = {parse_wheel_filename(name)[:2]: name for name in wheels}
         lock = "".join(
             f"{package}=={version} --hash=sha256:{hashes[name]}\n"
@@ -80,7 +80,7 @@ def from_wheels(wheels: Mapping[str, bytes], *, engine: GVisor | Bubblewrap) -> 
             environments.add_plain(site, without={str(package) for package, _ in packages})
             _unpack(made, environment)
             environments.keep(environment, final)
-    return Environment(digest, final, Path(sys.base_prefix))
+    return found
 
 
 def _pip() -> bytes:

@@ -8,7 +8,7 @@ from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 from redis.exceptions import RedisError
 
-from agent import sandbox_health
+from agent import sandbox_health, tidying
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +37,9 @@ def ready(request: HttpRequest) -> JsonResponse:
         if refused := sandbox_health.refusals():
             log.error("workers refuse jobs that need a sandbox", workers=refused)
             warnings["sandbox"] = f"refused by {len(refused)} workers; see their logs"
+        if over := tidying.over_budget():
+            log.error("what is kept for reuse takes more than REUSE_MB", mb_over=over)
+            warnings["space"] = f"{over} MiB above REUSE_MB are in use; see the log"
     except RedisError as error:
         log.error("the queue cannot be used", error=str(error))
         problems["queue"] = "cannot be used; see the log"

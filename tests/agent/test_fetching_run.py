@@ -2,10 +2,16 @@
 
 import hashlib
 import json
+import os
+import time
+from contextvars import Context
+from datetime import timedelta
 
 import pytest
+from django.test import Client
+from django.utils import timezone
 
-from agent import lifecycle, repositories, runner
+from agent import jobs, lifecycle, repositories, runner, tidying
 from agent.models import Action, Artifact, Task
 from agent.places import artifact_store, forge_address, local_forge
 from agent.tools import TOOLS
@@ -270,3 +276,35 @@ def test_an_upgrade_of_two_packages_from_the_registry_becomes_one_pull_request(r
     assert (request.draft, request.state) == (False, "open")
     assert request.title.startswith("build: upgrade greeting from 1.0 to 1.1, and words to 1")
     assert "packages.test" in request.body
+
+
+def test_what_a_task_has_fetched_stays_until_it_is_over_and_unused(registry, upgrade, settings):
+    registry.add("greeting", "1.1")
+    task = upgrade()
+    step = _to_fetched(task)
+    assert step.status == Action.Status.DONE, step.observation
+    files = sorted(settings.FETCHED_DIR.iterdir())
+    long_ago = time.time() - 99 * 86_400
+
+    def swept():
+        for file in files:
+            os.utime(file, (long_ago, long_ago))
+        Context().run(jobs.delete_unused)  # it opens the tenants' scopes itself
+        return sorted(settings.FETCHED_DIR.iterdir())
+
+    assert len(files) == 3
+    assert swept() == files
+    settings.REUSE_MB = 0
+    assert swept() == files
+    assert tidying.over_budget() > 0  # environments that this process uses
+    assert "above REUSE_MB" in Context().run(_warnings)["space"]
+    Task.objects.filter(pk=task.pk).update(state=Task.State.FAILED)
+    assert swept() == files
+    Task.objects.filter(pk=task.pk).update(touched_at=timezone.now() - timedelta(days=31))
+    settings.REUSE_MB = 20_480
+    assert swept() == []
+    assert tidying.over_budget() == 0
+
+
+def _warnings():
+    return Client(headers={"host": "127.0.0.1"}).get("/readyz").json()["warnings"]

@@ -785,6 +785,7 @@ JOBS = {
     "agent.jobs.refresh_source": Job(("{source}",)),
     "agent.jobs.look_for_pushes": Job(None),
     "agent.jobs.delete_expired_packs": Job(None),
+    "agent.jobs.delete_unused": Job(None),
     "agent.jobs.check_log": Job(("{check}",)),
     "agent.jobs.raise_drift": Job(("{proposal}",)),
     "agent.jobs.sign_record": Job(("{proposal}",)),
