@@ -5,15 +5,18 @@ import subprocess
 import sys
 import types
 from base64 import b64decode
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
-from agent import dossier, lifecycle, pack_orders, runner
+from agent import dossier, lifecycle, pack_orders, runner, sandbox
 from agent.models import Artifact, Fix, Task
 from agent.places import artifact_store, forge_address, local_forge
+from agent.proof import RUNS
 from agent.record import sign_record
+from agent.sandbox.gvisor import GVisor
 from agent.signed_records import files_of
 from evidence.signing import FileKeys
 from tests.agent.bug_cases import cases
@@ -89,3 +92,45 @@ def _assert_the_proof_is_signed_packed_and_judged_again(company, proposal, tmp_p
     )
     assert "1 repairs: red without the change" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_a_repair_that_starts_from_snapshots_comes_to_the_same(file_bug, monkeypatch, tmp_path):
+    restored, came = [], []
+
+    class Noting(GVisor):
+        """The sandbox, noting which runs began from a snapshot."""
+
+        def run(self, job, **also):
+            outcome = super().run(job, **also)
+            restored.append(outcome.restored)
+            return outcome
+
+    of_here = {field.name: getattr(sandbox.engine(), field.name) for field in fields(GVisor)}
+    for snapshots in (None, tmp_path / "snapshots"):
+        noting = Noting(**{**of_here, "snapshots": snapshots})
+        monkeypatch.setattr(sandbox, "engine", lambda noting=noting: noting)
+        task = file_bug("delays")  # its tests are there: no name of the task in them
+        _run(task)
+        assert task.state == Task.State.COMPLETED, task.reason
+        assert restored.count(True) >= (10 if snapshots else 0), restored
+        assert snapshots or not any(restored)
+        came.append(_what_it_came_to(task))
+
+    assert came[0] == came[1]
+
+
+def _what_it_came_to(task):
+    """Changed files, what each run of the proof saw, tools and how they ended, failing checks."""
+    proof = Fix.objects.get(task=task).proof
+    seen = {
+        name: [
+            (proof[name]["tree_sha256"], run["ended"], run["exit_code"], run["passed"],
+             run["failing"])
+            for run in proof[name]["runs"]
+        ]
+        for name in RUNS
+    }  # fmt: skip
+    tools = list(task.actions.order_by("number").values_list("tool", "status"))
+    return proof["trees"], seen, tools, task.proposal.failing_checks

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 from uuid import uuid4
 
 import django
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ["LOG_LEVEL"] = "WARNING"
@@ -50,6 +52,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--host", default="acme.localhost", help="of a tenant that is there")
     asked.add_argument("--only", nargs="*", help="ids of bugs; all when none is named")
+    asked.add_argument("--warm", action="store_true", help="each bug again, from snapshots")
     asked.add_argument("--cancel", type=int, default=5, help="how often to cancel")
     options = asked.parse_args()
     scope = scope_of_host(options.host)
@@ -89,7 +92,12 @@ def main() -> None:
                     by=BY,
                 )
         taken, rates, right = [], [], 0
+        warm: list[float] = []
         for case in chosen:
+            if options.warm:
+                task, seconds = _repaired_warm(case, known[case["repository"]], owner)
+                warm.append(seconds)
+                print(f"{case['id']}, from snapshots: {task.state}, {seconds:.1f} s", flush=True)
             task, seconds = _repaired(case, known[case["repository"]], owner)
             holds = task.state == Task.State.COMPLETED and _holds(case, task)
             right += holds
@@ -101,6 +109,9 @@ def main() -> None:
                 flush=True,
             )
         _summed_up(taken, right)
+        if warm:
+            ratio = statistics.median(one / other for one, other in zip(warm, taken, strict=True))
+            print(f"from snapshots, in the time without them (median of {len(warm)}): {ratio:.2f}")
         if rates:
             middle = statistics.median(rates)
             print(
@@ -134,6 +145,14 @@ def _repaired(case: dict[str, str], repository: Repository, owner: User) -> tupl
     seconds = time.monotonic() - began
     task.refresh_from_db()
     return task, seconds
+
+
+def _repaired_warm(case: dict[str, str], repository: Repository, owner: User) -> tuple[Task, float]:
+    """As _repaired(), with SANDBOX_WARM=1; snapshots stay for the next."""
+    cold = sandbox.engine()
+    warm = replace(cold, snapshots=settings.DATA_DIR / "snapshots")
+    with patch.object(sandbox, "engine", lambda: warm):
+        return _repaired(case, repository, owner)
 
 
 def _rates(task: Task) -> list[float]:
