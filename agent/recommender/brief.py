@@ -22,7 +22,7 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
         r"little time", r"few people", r"no (?:extra )?server", r"without (?:a |any )?server",
         r"serverless", r"no operations", r"no wish to (?:run|operate)", r"quick start",
         r"setup", r"set up", r"minimal config", r"time to market",
-        r"delivery speed", r"incidents?\b", r"hassle", r"automat",
+        r"delivery speed", r"incidents?\b", r"hassle", r"automat", r"cloud[- ]first",
     ),
     "cost": (
         r"cost", r"budget", r"cheap", r"free of charge", r"free tier", r"\bfree\b", r"price",
@@ -46,6 +46,8 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
         r"matur", r"communit", r"popular", r"widely", r"established", r"\bhir(?:e|ing)\b",
         r"talent", r"industry[- ]standard", r"well[- ]known", r"proven", r"battle[- ]tested",
         r"documentation", r"documented", r"de facto", r"tutorials", r"recruit",
+        r"common(?:ly)? (?:used|known)", r"known across",
+        r"(?:large|rich|plugin) (?:\w+ )?ecosystem",
     ),
     "longevity": (
         r"long[- ]term", r"actively (?:maintained|developed)", r"active development",
@@ -77,6 +79,8 @@ NOT_A_CONCERN = re.compile(
     r"|less important|unimportant|does not matter|do(?:es)? not need|don't need|never mind"
     r"|secondary)\b"
 )
+# What is weighed as the lesser thing ("features matter more than price").
+LESSER = re.compile(r"\b(?:more|rather) than (?!\d|one\b|two\b)[^,.;]*")
 HARD = re.compile(r"\b(?:must|only|require[sd]?|mandatory|has to|have to|cannot|can't|never)\b")
 AGAINST = re.compile(
     r"\b(?:avoid(?:ing)?|without|instead of|rather than|replac(?:e|ing)|move off|moving off"
@@ -88,8 +92,12 @@ AGAINST = re.compile(
 COMPLAINT = re.compile(
     r"work-?around|\bincident|\bpoor\b|hard to|difficult|struggl|\black(?:s|ing)?\b|outdated"
     r"|deprecated|end[- ]of[- ]life|unmaintained|no longer (?:maintained|supported|meets|fits)"
-    r"|\bslow\b|painful|fragile|\bfork\b|replac|migrat|revisit|outgrown|unreliable|too (?:much|many"
-    r"|slow|complex|expensive|hard|limited|manual)|cannot|can't|unable|dissatisf|problem|insufficient"
+    r"|\bslow\b|painful|fragile|\bfork\b|replac(?!eab)|migrat(?:e|ing)\b"
+    r"|migration (?:away|off|from|to)\b|revisit|outgrown|unreliable"
+    r"|too (?:much|many|slow|long|complex|expensive|hard|limited|manual)"
+    r"|cannot|can't|unable|dissatisf|problem|insufficient"
+    r"|abandon|maintenance mode|out of support|unsupported|\bfails\b|\bfailing\b|convoluted"
+    r"|time-consuming|tak(?:es|ing) (?:up )?(?:much|a lot of) (?:time|work)|(?:bad|poor) experience"
     r"|not enough|missing|limitation|expensive|unstable|frustrat|brittle|duplicat|inconsisten"
     r"|paying twice"
 )
@@ -98,7 +106,12 @@ CONTENT = re.compile(r"\b(?:happy|satisfied|works well|good experience|keep|stay
 TO_AVOID = re.compile(r"\b(?:avoid|prevent|rather than|instead of)\w*\b")
 KNOWS = re.compile(
     r"\b(?:knows?|experienced?|familiar|skills?|skilled|expertise|background|proficient|written in"
-    r"|codebase|developers|engineers)\b"
+    r"|codebase|developers|engineers|(?:has|have) (?:\w+ )?used)\b"
+)
+BAD_EXPERIENCE = re.compile(r"\b(?:bad|poor|negative) experience")
+UNKNOWN_TO_THEM = re.compile(
+    r"\b(?:no|little|limited|without|lacks?) (?:\w+ )?(?:experience|expertise|knowledge|skills?)\b"
+    r"|\b(?:do|does|did) not know\b|n't know\b|\bunfamiliar\b"
 )
 # Names that are also everyday words: only with a capital letter.
 EVERYDAY = frozenset(
@@ -208,6 +221,7 @@ def concerns_in(small: str) -> Iterator[tuple[str, str]]:
     """Criteria that one sentence (in small letters) says matter, each with the words."""
     if NOT_A_CONCERN.search(small):
         return
+    small = LESSER.sub("", small)
     for criterion, pattern in _CONCERN_PATTERNS.items():
         if match := pattern.search(small):
             yield criterion, match.group(0)
@@ -286,6 +300,10 @@ def _named(sentence: str, small: str, catalogue: Catalogue) -> Iterator[Reading]
     for technology, place, written in mentions(sentence, catalogue):
         if AGAINST.search(small[:place]):
             field = "must_nots" if hard else "leaving"
+        elif BAD_EXPERIENCE.search(small):
+            field = "leaving"
+        elif UNKNOWN_TO_THEM.search(small):
+            continue
         elif technology.kind == "language" or KNOWS.search(small):
             field = "skills"
         else:

@@ -34,6 +34,7 @@ SMALLEST_PLAN = 0.75
 # A question about one layer alone, with what fills it today: known ground, but an open question.
 IN_QUESTION = 0.7
 OWN_WAY = ("custom-build", "status-quo")
+NAMED_ONLY = "request"  # the place of facts that an option's name alone gave
 NEW_PLATFORM = "brings a platform with it that is not there yet"
 
 
@@ -111,6 +112,8 @@ def _familiarity(technology: Technology, setting: Setting) -> Valuation:
     if known & own:
         return _stated(1.0, technology.facts["name"], "the team names it")
     skills_fact, languages = technology.facts["skills"], technology.facts["languages"]
+    if _read_from_name(skills_fact):
+        return _not_asked(setting, "the catalogue does not know what it asks for")
     if known & specific:
         return _linked(
             setting, NEW_TO_THE_TEAM, 0.85, skills_fact, "the team knows what it builds on"
@@ -131,6 +134,8 @@ def _new_things(technology: Technology, setting: Setting) -> Valuation:
     if not fears_new_things(setting):
         return _not_asked(setting, "the request names no skills")
     skills = technology.facts["skills"]
+    if _read_from_name(skills) and technology.id not in setting.named.running:
+        return _not_asked(setting, "the catalogue does not know what it asks for")
     if not technology.skills or technology.id in setting.named.running:
         return _stated(FREE_TO_CHOOSE + 0.15, skills, "nothing new to learn")
     spoken = {language for one in running for language in one.languages} - {"any"}
@@ -138,6 +143,11 @@ def _new_things(technology: Technology, setting: Setting) -> Valuation:
     if known & set(technology.skills) or spoken & set(technology.languages):
         return _linked(setting, NEW_TO_THE_TEAM, 0.6, skills, "close to what runs already")
     return _stated(NEW_TO_THE_TEAM, skills, "something new to learn")
+
+
+def _read_from_name(skills: Fact) -> bool:
+    """Whether nothing is known of what an option asks for but what its name says."""
+    return skills.state == "unknown" and skills.locator == NAMED_ONLY
 
 
 def fears_new_things(setting: Setting) -> bool:

@@ -76,6 +76,12 @@ def weights_in_play(
         if len(setting.asked & set(layer.capabilities)) >= SEVERAL:
             # Who names several things it has to do has said what it is chosen by.
             priorities.insert(0, "features")
+        if any(
+            layer.id in setting.catalogue.technologies[name].layers
+            for name in setting.named.leaving
+        ):
+            # Who wants to be rid of what fills the layer has said what it must not be.
+            priorities.insert(1, "precedent")
         found = weights(layer, priorities)
     found = {key: 0.0 if key in silent else share for key, share in found.items()}
     total = sum(found.values())

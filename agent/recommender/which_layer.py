@@ -40,7 +40,7 @@ def layer_of(
             return layer
         own = {plain(word) for word in re.split(r"[^a-zA-Z0-9]+", f"{layer.id} {layer.title}")}
         votes[layer.id] += 0.75 * len(words & own) / max(1, len(words))
-    for layer_id in SAID_OTHERWISE.get(slug, ()):
+    for layer_id in _said_otherwise(slug):
         if layer_id in votes:
             # What people call the layer decides, once one of the options can fill it.
             fills = any(
@@ -65,6 +65,15 @@ def layer_of(
             tests=(),
         )
     return catalogue.layer(best)
+
+
+def _said_otherwise(slug: str) -> tuple[str, ...]:
+    """Layers that people call so; the last words say what a thing is ("frontend-testing")."""
+    if slug in SAID_OTHERWISE:
+        return SAID_OTHERWISE[slug]
+    words = [word for word in re.split(r"[^a-z0-9]+", slug.lower()) if word]
+    tails = ("-".join(words[start:]) for start in range(len(words)))
+    return next((SAID_OTHERWISE[tail] for tail in tails if tail in SAID_OTHERWISE), ())
 
 
 GENERAL_CRITERIA = (
@@ -334,6 +343,19 @@ SAID_OTHERWISE = {
     "typing": ("code-quality", "language-runtime"),
     "formatting": ("code-quality",),
     "language": ("language-runtime",),
+    "api-schema": ("api-style", "data-format"),
+    "api-specification": ("api-style", "data-format"),
+    "test-runner": ("test-tool",),
+    "unit-tests": ("test-tool",),
+    "mocking": ("test-tool",),
+    "developer-portal": ("documentation",),
+    "diagrams": ("documentation",),
+    "malware-scanning": ("runtime-security", "code-scanning"),
+    "secret-scanning": ("code-scanning",),
+    "secret-detection": ("code-scanning",),
+    "type-checker": ("code-quality",),
+    "type-checking": ("code-quality",),
+    "routing": ("web-api", "browser-library"),
     "web/API framework": ("web-api",),
     "identity/authz": ("identity", "authorization"),
     "IaC/policy": ("infrastructure-as-code", "policy-as-code"),

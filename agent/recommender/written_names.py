@@ -67,15 +67,19 @@ def in_layer(written: str, layer: Layer, catalogue: Catalogue) -> Technology | N
     if found is None or layer.id in found.layers:
         return found
     here = [other for other in catalogue.technologies.values() if layer.id in other.layers]
-    own = plain(found.name)
+    own = {_without_brackets(found.name), plain(written)}
     for other in here:
-        if plain(re.sub(r"\(.*\)", "", other.name)) == own:
+        if _without_brackets(other.name) in own:
             return other
     brand, *rest = written.lower().split()
     same = [other for other in here if other.name.lower().split()[0] == brand]
     if len(same) == 1 and not rest and found.name.lower().split()[0] == brand:
         return same[0]
     return found
+
+
+def _without_brackets(name: str) -> str:
+    return plain(re.sub(r"\(.*\)", "", name))
 
 
 def parts_of(name: str, catalogue: Catalogue) -> list[Technology]:

@@ -88,6 +88,49 @@ def test_a_complaint_about_what_runs_is_noticed_and_praise_is_not(catalogue):
     assert happy == []
 
 
+@pytest.mark.parametrize(
+    ("sentence", "is_complaint"),
+    [
+        ("The current server is in maintenance mode.", True),
+        ("The present tool seems abandoned.", True),
+        ("Keeping the server up to date takes a lot of time.", True),
+        ("It fails on half of the branches.", True),
+        # Words that look like it and are none.
+        ("The implementation should be replaceable.", False),
+        ("The effort of a migration counts.", False),
+        ("Database migrations are written in SQL.", False),
+        ("Failed jobs are tried again.", False),
+    ],
+)
+def test_a_complaint_is_told_from_a_wish_that_sounds_like_one(catalogue, sentence, is_complaint):
+    running = [catalogue.technologies["jenkins"]]
+
+    assert bool(complaints(sentence, running, catalogue)) is is_complaint
+
+
+def test_what_is_weighed_as_the_lesser_thing_is_no_priority(catalogue):
+    assert ("priorities", "cost") in _read("The price matters.", catalogue)
+    assert ("priorities", "cost") not in _read("Features matter more than price.", catalogue)
+    # A number after the same words is a figure, not a comparison of wishes.
+    assert ("priorities", "cost") in _read("We pay more than 5 times the price.", catalogue)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "field"),
+    [
+        ("The team has used Terraform before.", "skills"),
+        ("Good experience with Terraform on other projects.", "skills"),
+        ("Bad experience with Terraform.", "leaving"),
+        ("The team has little experience with Terraform.", None),
+        ("Most developers do not know Terraform.", None),
+    ],
+)
+def test_what_a_team_knows_is_told_from_what_it_does_not_know(catalogue, sentence, field):
+    fields = {name for name, value in _read(sentence, catalogue) if value == "terraform"}
+
+    assert fields == ({field} if field else set())
+
+
 @given(text=st.text(max_size=300))
 def test_any_text_is_read_without_trouble(catalogue, text):
     fields = as_fields(read_brief(text, catalogue))

@@ -63,6 +63,9 @@ def test_an_option_is_taken_for_what_its_name_says_and_no_more(catalogue, name, 
         ("ci-cd", "gitlab", "gitlab"),
         ("api-style", "grpc", "grpc-protocol"),
         ("search", "postgresql", "postgresql"),
+        ("web-api", "go-standard-library", "go-net-http"),
+        ("test-tool", "go-standard-library", "go-test"),
+        ("data-access", "go-standard-library", "go-database-sql"),
     ],
 )
 def test_a_brand_is_taken_for_its_product_in_the_layer(catalogue, layer, name, taken_for):
@@ -79,6 +82,8 @@ def test_a_brand_is_taken_for_its_product_in_the_layer(catalogue, layer, name, t
         ("service-mesh", ["istio", "linkerd"], [], "service-mesh"),
         ("container-registry", ["harbor", "aws-ecr"], [], "artifact-registry"),
         ("deployment", ["argo-cd", "flux"], [], "delivery"),
+        ("unit-testing", ["go-standard-library", "testify"], [], "test-tool"),
+        ("Component testing", ["jest", "something-new"], [], "test-tool"),
     ],
 )  # fmt: skip
 def test_the_layer_is_what_people_call_it_its_options_and_what_the_words_ask_for(

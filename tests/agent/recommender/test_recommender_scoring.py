@@ -14,6 +14,7 @@ from requests_to_try import requests
 from agent.recommender import Constraints, eliminate, fitting, prepare, retrieve, score, weighed
 from agent.recommender.acceptability import sharpened
 from agent.recommender.catalogue import Catalogue
+from agent.recommender.named_options import with_named_options
 from agent.recommender.scoring import dominator
 from agent.recommender.valuation import on_curve
 from agent.recommender.weighing import (
@@ -365,6 +366,32 @@ def test_new_things_to_learn_count_where_the_request_fears_them(recommend):
     assert silent["weights"]["familiarity"] == 0
     assert own["value"] > policy["value"]
     assert policy["note"] == "something new to learn"
+
+
+def test_an_option_of_which_only_the_name_is_known_is_not_called_easy_to_learn(catalogue):
+    layer = catalogue.layer("documentation")
+    extended, (option,) = with_named_options(["kronograph"], layer, catalogue, TODAY)
+    asked = Constraints.parse(
+        {"title": "Portal", "priorities": ["familiarity"], "already_run": ["flask"],
+         "layers": [layer.id]},
+    )  # fmt: skip
+    evidence = retrieve(asked, extended, TODAY, only=[option.technology])
+    scored = score(asked, extended, evidence, eliminate(asked, extended, evidence, TODAY))
+
+    (row,) = scored["layers"][0]["ranked"]
+    assert row["criteria"]["familiarity"]["value"] == extended.unknown
+    assert row["criteria"]["familiarity"]["missing"] == 1
+
+
+def test_who_wants_to_be_rid_of_something_has_said_what_decides(recommend):
+    asked = {"layers": ["ci-cd"], "already_run": ["jenkins"], "priorities": ["cost"]}
+
+    content = recommend(asked).layer("ci-cd")
+    leaving = recommend({**asked, "leaving": ["jenkins"]}).layer("ci-cd")
+
+    first, second = sorted(leaving["weights"], key=leaving["weights"].get, reverse=True)[:2]
+    assert (first, second) == ("cost", "precedent")
+    assert leaving["weights"]["precedent"] > content["weights"]["precedent"]
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 1.5, 3.0])
