@@ -26,7 +26,7 @@ def _only_hands_out(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.collectonly or config.option.markers or _only_hands_out(config):
+    if config.option.markers or _only_hands_out(config):
         return
     os.environ.update(servers.start())
     os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", DEBUG="0", DEMO="1")
