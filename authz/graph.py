@@ -5,7 +5,7 @@ authz.relations sees to that.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -85,6 +85,8 @@ class Explanation:
 
 # Which groups somebody belongs to, themselves included: ids by the number of the kind of subject.
 Mine = list[set[Id]]
+# How somebody came to be in a group: (kind, group) -> the slot of the edge, and who was let in.
+Entered = dict[tuple[int, Id], tuple[int, Id]]
 # Whether whoever is `Mine` has it on the object, at a moment.
 Test = Callable[["Graph", Mine, Id, Moment], bool]
 # One id or several: most objects have one project, so that a set for each would waste memory.
@@ -301,8 +303,7 @@ class Graph:
 
     def explain(self, subject: Ref, held: str, on: Ref, now: Moment) -> Explanation:
         """The same answer as check(), with what grants it, or the nearest reason why not."""
-        answer = _Explainer(self, subject, held, on, now).answer()
-        return replace(answer, revision=self.revision)
+        return _Explainer(self, subject, held, on, now).answer()
 
     def edges_at(self, now: Moment) -> Iterator[Edge]:
         """Every edge that has not expired."""
@@ -315,24 +316,28 @@ class Graph:
         """Whether an edge that is there has not expired."""
         return not self.ends or self.ends.get((slot, object, subject), ALWAYS) > now
 
-    def groups_of(self, subject: Ref, now: Moment) -> Mine:
-        """Everything the subject counts as. Groups that contain each other do no harm."""
-        kinds = self.rules.kinds
+    def groups_of(self, subject: Ref, now: Moment, entered: Entered | None = None) -> Mine:
+        """Everything the subject counts as. Groups that contain each other do no harm.
+
+        entered: is told for each group, nearest first, which edge let the subject in.
+        """
+        rules, kinds = self.rules, self.rules.kinds
         mine: Mine = [set() for _ in kinds]
         start = kinds[Subject(subject.type)]
         mine[start].add(subject.id)
         waiting = [(start, subject.id)]
-        while waiting:
-            kind, id = waiting.pop()
-            for slot in self.rules.groups_with[kind]:
+        for kind, id in waiting:  # grows while it is read
+            for slot in rules.groups_with[kind]:
                 found = self._groups[slot].get(id)
                 if found is None:
                     continue
-                group = self.rules.group_of[slot]
-                for one in (found,) if isinstance(found, int) else found:
+                group = rules.group_of[slot]
+                for one in (found,) if isinstance(found, int) else sorted(found):
                     if one not in mine[group] and self.holds(slot, one, id, now):
                         mine[group].add(one)
                         waiting.append((group, one))
+                        if entered is not None:
+                            entered[group, one] = (slot, id)
         return mine
 
     def subjects_of(self, slot: int, object: Id, now: Moment) -> Iterator[Id]:
@@ -426,46 +431,35 @@ class _Explainer:
         self.graph, self.subject, self.held, self.on, self.now = graph, subject, held, on, now
         self.rules = graph.rules
         self.mine: Mine = []
-        # How the subject came to be in a group: the edge that let it in.
-        self.entered: dict[tuple[int, Id], tuple[int, Id]] = {}
+        self.entered: Entered = {}
 
     def answer(self) -> Explanation:
+        revision = self.graph.revision
         expression = self.rules.expression(self.on.type, self.held)
         if expression is None or Subject(self.subject.type) not in self.rules.kinds:
-            return Explanation(False, "undefined")
+            return Explanation(False, "undefined", revision=revision)
         self._look(self.now)
         if path := self._path(self.on.type, expression, self.on.id):
-            return Explanation(True, "granted", path)
+            return Explanation(True, "granted", path, revision=revision)
         for base, without in _exclusions(expression):
             had = self._path(self.on.type, base, self.on.id)
             barred = self._path(self.on.type, without, self.on.id)
             if had and barred:
-                return Explanation(False, "excluded", had, barred)
+                return Explanation(False, "excluded", had, barred, revision=revision)
         needed = tuple(dict.fromkeys(self._needed(self.on.type, expression, self.on.id)))
         active = Subject(self.subject.type, "active")
         if active in self.rules.kinds and not self.mine[self.rules.kinds[active]]:
-            return Explanation(False, "inactive", needed=needed)
+            return Explanation(False, "inactive", needed=needed, revision=revision)
         if not self._is_known():
-            return Explanation(False, "unknown")
+            return Explanation(False, "unknown", revision=revision)
         self._look(LONG_AGO)
         if path := self._path(self.on.type, expression, self.on.id):
-            return Explanation(False, "expired", path, needed=needed)
-        return Explanation(False, "missing", needed=needed)
+            return Explanation(False, "expired", path, needed=needed, revision=revision)
+        return Explanation(False, "missing", needed=needed, revision=revision)
 
     def _look(self, now: Moment) -> None:
-        self.now = now
-        self.mine = self.graph.groups_of(self.subject, now)
-        self.entered = {}
-        start = (self.rules.kinds[Subject(self.subject.type)], self.subject.id)
-        waiting, seen = [start], {start}
-        for kind, id in waiting:  # grows while it is read: nearest groups first
-            for slot in self.rules.groups_with[kind]:
-                group = self.rules.group_of[slot]
-                for one in sorted(self.mine[group]):
-                    if (group, one) not in seen and id in self.graph.subjects_of(slot, one, now):
-                        seen.add((group, one))
-                        self.entered[group, one] = (slot, id)
-                        waiting.append((group, one))
+        self.now, self.entered = now, {}
+        self.mine = self.graph.groups_of(self.subject, now, self.entered)
 
     def _path(self, type: str, expression: Expression, id: Id) -> Path | None:
         match expression:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 from uuid import UUID, SafeUUID
@@ -234,22 +235,15 @@ _memory_lock = Lock()
 
 def _answered[A](from_graph: Callable[[Graph, float], A], in_sql: Callable[[], A]) -> A:
     # A transaction sees its own changes, which have no revision yet; the graph must not.
-    if settings.RELATIONS == "sql" or connection.in_atomic_block:
+    if settings.RELATIONS == "sql" or here().in_atomic_block:
         return in_sql()
     try:
-        with _graph() as (graph, now):
+        epoch, number, now = _read_revision()
+        with graph_at(epoch, number) as graph:
             return from_graph(graph, now)
     except Exception as fault:  # noqa: BLE001  # whatever it is, PostgreSQL decides
         log.warning("relations are answered in SQL: %s: %s", type(fault).__name__, fault)
         return in_sql()
-
-
-@contextmanager
-def _graph() -> Iterator[tuple[Graph, float]]:
-    """The pinned tenant's graph, no older than now, with PostgreSQL's time."""
-    epoch, number, now = _read_revision()
-    with graph_at(epoch, number) as graph:
-        yield graph, now
 
 
 @contextmanager
@@ -271,7 +265,8 @@ def graph_at(epoch: UUID | None, number: int) -> Iterator[Graph]:
 
 def _kept(tenant_id: UUID) -> _Kept:
     with _memory_lock:
-        kept = _memory.setdefault(tenant_id, _Kept())
+        if (kept := _memory.get(tenant_id)) is None:
+            kept = _memory[tenant_id] = _Kept()
         _memory.move_to_end(tenant_id)
         return kept
 
@@ -372,10 +367,15 @@ def _read_revision() -> tuple[UUID | None, int, float]:
         answer = _REVISION.run(database.bound_session())
     epoch, number, now = (answer.get_value(0, column) for column in range(3))
     return (
-        UUID(bytes=epoch) if epoch else None,
+        _epoch(epoch) if epoch else None,
         int.from_bytes(number) if number else 0,
         _FLOAT8.unpack(now or b"")[0],
     )
+
+
+@lru_cache(maxsize=1_000)
+def _epoch(id: bytes) -> UUID:
+    return UUID(bytes=id)
 
 
 def _load() -> tuple[Graph, float, tuple[UUID | None, int]]:

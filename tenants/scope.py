@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,11 @@ class Scope:
     name: str
     schema: str  # the PostgreSQL schema of the tenant's cell
     suspended: bool = False  # its doors are closed, its jobs wait
+
+    @cached_property
+    def session(self) -> tuple[str, str]:
+        """search_path and app.tenant_id of a session that works for it."""
+        return f'"{self.schema}", public', str(self.tenant_id)
 
 
 _pinned: ContextVar[Scope | None] = ContextVar("countersign_tenant", default=None)

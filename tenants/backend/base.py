@@ -9,6 +9,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django_tenants.postgresql_backend.base import FakeTenant
 from django_tenants.postgresql_backend.introspection import DatabaseSchemaIntrospection
 
+from tenants.backend.prepared import begun
 from tenants.backend.schema import WalledSchemaEditor
 from tenants.scope import pinned
 
@@ -68,7 +69,7 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
 
     def _wanted(self) -> tuple[str, str]:
         if scope := pinned():
-            return f'"{scope.schema}", public', str(scope.tenant_id)
+            return scope.session
         if self.schema_name == PUBLIC:
             return PUBLIC, ""
         return f'"{self.schema_name}"' + (", public" if self.include_public_schema else ""), ""
@@ -84,7 +85,8 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
         Whoever sends them is inside wrap_database_errors, which this is not.
         """
         self.close_if_health_check_failed()
-        self.ensure_connection()
+        if self.connection is None:
+            self.ensure_connection()
         self._bind()
         session: psycopg.Connection[Any] = self.connection
         return session
@@ -107,6 +109,11 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
     def close(self) -> None:
         self._told = None
         super().close()
+
+    def _commit(self) -> None:
+        # Of a change that was committed along with its entry nothing is left to be.
+        if self.connection is None or begun(self.connection):
+            super()._commit()  # type: ignore[misc]  # as above
 
     def rollback(self) -> None:
         try:

@@ -42,7 +42,10 @@ class Prepared:
         if session not in self._known_to:
             self._prepare(session)
         answer = server.exec_prepared(self._name, values, self._formats, Format.BINARY)
-        if answer.error_field(DiagnosticField.SQLSTATE) == _UNKNOWN:
+        if (
+            answer.status == ExecStatus.FATAL_ERROR
+            and answer.error_field(DiagnosticField.SQLSTATE) == _UNKNOWN
+        ):
             # psycopg deallocates all there are after a rollback or when a table is dropped.
             self._prepare(session)
             answer = server.exec_prepared(self._name, values, self._formats, Format.BINARY)

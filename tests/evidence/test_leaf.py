@@ -136,3 +136,10 @@ def test_facts_of_a_usual_decision_are_written_the_quick_way(monkeypatch):
     }
 
     assert payload_bytes(facts) == rfc8785.dumps(facts)
+
+
+@pytest.mark.parametrize("number", [1.0, -2.0, 0.0, 10.5, 0.1, 1e21, 1e16, 1e-7, -1.5e300])
+def test_numbers_are_written_as_the_reference_implementation_writes_them(number):
+    facts = {"alone": number, "first": [number, 1], "later": [1, number, {"in": number}]}
+
+    assert payload_bytes(facts) == rfc8785.dumps(facts)
