@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent.recommender.catalogue import Layer
 from agent.recommender.valuation import Setting
@@ -76,10 +76,10 @@ def weights_in_play(
         if len(setting.asked & set(layer.capabilities)) >= SEVERAL:
             # Who names several things it has to do has said what it is chosen by.
             priorities.insert(0, "features")
-        if any(
-            layer.id in setting.catalogue.technologies[name].layers
-            for name in setting.named.leaving
-        ):
+        if _fills(layer, setting.named.skills, setting) and "familiarity" not in priorities:
+            # Who names an option as known has said more than which languages are spoken.
+            priorities.insert(1, "familiarity")
+        if _fills(layer, setting.named.leaving, setting):
             # Who wants to be rid of what fills the layer has said what it must not be.
             priorities.insert(1, "precedent")
         found = weights(layer, priorities)
@@ -88,6 +88,12 @@ def weights_in_play(
     if not total:
         return weights(layer, constraints.priorities)
     return {key: share / total for key, share in found.items()}
+
+
+def _fills(layer: Layer, names: Iterable[str], setting: Setting) -> bool:
+    """Whether one of these technologies is an option of the layer."""
+    found = (setting.catalogue.technologies.get(name) for name in names)
+    return any(layer.id in each.layers for each in found if each is not None)
 
 
 def weighted_total(value_by_criterion: Mapping[str, float], weight: Mapping[str, float]) -> float:

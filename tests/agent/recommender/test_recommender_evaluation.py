@@ -82,6 +82,8 @@ def test_a_brand_is_taken_for_its_product_in_the_layer(catalogue, layer, name, t
         ("service-mesh", ["istio", "linkerd"], [], "service-mesh"),
         ("container-registry", ["harbor", "aws-ecr"], [], "artifact-registry"),
         ("deployment", ["argo-cd", "flux"], [], "delivery"),
+        ("yaml-parser", ["gson", "custom-build"], [], "application-library"),
+        ("api-docs", ["openapi-swagger", "raml", "postman"], [], "documentation"),
         ("unit-testing", ["go-standard-library", "testify"], [], "test-tool"),
         ("Component testing", ["jest", "something-new"], [], "test-tool"),
     ],

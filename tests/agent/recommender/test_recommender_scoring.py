@@ -383,6 +383,18 @@ def test_an_option_of_which_only_the_name_is_known_is_not_called_easy_to_learn(c
     assert row["criteria"]["familiarity"]["missing"] == 1
 
 
+def test_who_names_an_option_as_known_has_said_what_counts(recommend):
+    asked = {"layers": ["ci-cd"], "priorities": ["cost"]}
+
+    # Python is no option of this layer, so it says which language to fit, no more.
+    language = recommend({**asked, "skills": ["python"]}).layer("ci-cd")
+    option = recommend({**asked, "skills": ["jenkins"]}).layer("ci-cd")
+
+    first, second = sorted(option["weights"], key=option["weights"].get, reverse=True)[:2]
+    assert (first, second) == ("cost", "familiarity")
+    assert option["weights"]["familiarity"] > language["weights"]["familiarity"]
+
+
 def test_who_wants_to_be_rid_of_something_has_said_what_decides(recommend):
     asked = {"layers": ["ci-cd"], "already_run": ["jenkins"], "priorities": ["cost"]}
 
