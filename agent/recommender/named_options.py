@@ -57,7 +57,8 @@ def with_named_options(
     facts = dict(catalogue.facts)
     read = []
     taken: set[str] = set()
-    for name in names:
+    # Where two names stand for one technology, it goes to the one spelt like it, however listed.
+    for name in sorted(names, key=lambda name: (plain(name) not in catalogue.names, name)):
         found = in_layer(name, layer, catalogue)
         if found is not None and found.id not in taken:
             option = NamedOption(name, found.id, KNOWN, f"{found.name} is in the catalogue.")
@@ -77,6 +78,7 @@ def with_named_options(
             facts |= {fact.id: fact for fact in drafted.facts.values()}
         taken.add(option.technology)
         read.append(option)
+    read.sort(key=lambda option: names.index(option.name))
     return (
         dataclasses.replace(
             catalogue,

@@ -1,6 +1,7 @@
 """Agreement with published decisions is measured without knowing them, and said with its doubt."""
 
 import datetime as dt
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_the_layer_is_what_people_call_it_its_options_and_what_the_words_ask_for
 ):
     assert layer_of(slug, names, catalogue, asked).id == layer
     assert layer_of(slug, names[::-1], catalogue, asked).id == layer
+
+
+def test_who_gets_a_technology_that_two_names_stand_for_does_not_depend_on_their_order(catalogue):
+    layer = catalogue.layer("log-writing")
+    names = ["slf4j-with-log4j2", "slf4j-with-logback", "log4j2"]
+
+    taken = [
+        {option.name: option.technology for option in with_named_options(
+            list(order), layer, catalogue, TODAY
+        )[1]}
+        for order in itertools.permutations(names)
+    ]  # fmt: skip
+
+    assert all(one == taken[0] for one in taken)
+    assert list(taken[0]) == names
+    assert len(set(taken[0].values())) == len(names)
 
 
 def test_running_it_yourself_costs_more_work_than_the_product_alone(catalogue):
