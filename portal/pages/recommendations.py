@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
-from agent import brief_by_model, elicitation, lifecycle, planner, recommender
+from agent import brief_by_model, elicitation, lifecycle, outlook, planner, recommender
 from agent.forge import ForgeRefused, ForgeUnavailable
 from agent.loop import VERIFY
-from agent.models import Action, Draft, Plan, Proposal, Repository, Task
+from agent.models import Action, Draft, Plan, Proposal, Recommendation, Repository, Task
 from agent.places import catalogue
 from agent.recommender import BadConstraints, Catalogue, Constraints
 from agent.recommender.brief import Reading
@@ -163,6 +163,7 @@ def detail(request: PortalRequest, task_id: UUID) -> HttpResponse:
         "asked": forms.as_read(constraints, catalogue()),
         "building": constraints.building,
         "scope_layers": _layer_titles(constraints),
+        "sources": _sources(task),
     }
     polled = request.htmx and request.htmx.target == "progress"
     template = "recommendations/detail.html"
@@ -367,6 +368,25 @@ def _layer_row(known: Catalogue, layer_id: str, sieve: dict[str, Any]) -> dict[s
         "options": len(sieve["kept"]) + len(out),
         "eliminated": [(name, " ".join(reasons)) for name, reasons in out.items()],
     }
+
+
+def _sources(task: Task) -> list[tuple[str, list[tuple[str, list[dict[str, Any]]]]]]:
+    """(layer, [(option, [what a public source says of it: source, locator, as_of, text])])."""
+    if task.state != Task.State.COMPLETED:
+        return []
+    # Nothing else of the result, which holds every option with its figures.
+    answers = Recommendation.objects.filter(task=task)
+    found = answers.values_list("result__references", flat=True).first() or {}
+    known = catalogue()
+    titles = {layer.id: layer.title for layer in known.layers}
+    said = []
+    for layer, rows in sorted(found.items(), key=lambda row: [*titles, row[0]].index(row[0])):
+        by_option: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            by_option.setdefault(outlook.name_of(known, row["technology"]), []).append(row)
+        if by_option:
+            said.append((titles.get(layer, layer), list(by_option.items())))
+    return said
 
 
 def _layer_titles(constraints: Constraints) -> list[str]:

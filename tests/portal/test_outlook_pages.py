@@ -54,6 +54,39 @@ def test_other_weights_change_the_ranking_and_nothing_is_kept(acme, finished, si
         assert Recommendation.objects.get(task=task).result == result
 
 
+def test_the_page_of_a_request_shows_what_public_sources_say_of_each_option(
+    acme, finished, sign_in
+):
+    task, result, _ = finished
+    row = {
+        "technology": "postgresql", "source": "endoflife.date", "locator": "postgresql.json",
+        "as_of": "2026-08-22", "text": "PostgreSQL: Support ends: 2030-11-14", "facts": [],
+    }  # fmt: skip
+    with tenant_scope(acme.scope):
+        Recommendation.objects.filter(task=task).update(
+            result=result | {"references": {"relational-data": [row], "web-api": []}}
+        )
+    browser = sign_in(acme, "bo")
+
+    page = browser.get(f"/recommendations/{task.pk}/").content.decode()
+
+    shown = page.partition('id="sources"')[2]
+    assert "<summary>PostgreSQL: 1 source</summary>" in shown
+    for said in ("Support ends: 2030-11-14", "endoflife.date, postgresql.json, 2026-08-22"):
+        assert said in shown
+    # A layer of which no source says anything has no line.
+    assert shown.count("<h3") == 1
+
+
+def test_a_request_without_public_sources_has_no_empty_box(acme, finished, sign_in):
+    task, _, _ = finished
+
+    assert (
+        'id="sources"'
+        not in sign_in(acme, "bo").get(f"/recommendations/{task.pk}/").content.decode()
+    )
+
+
 @pytest.mark.parametrize("typed", ["abc", "-5", "1e999", "nan", ""])
 def test_a_weight_that_is_no_number_is_left_out_and_one_too_large_is_cut(
     acme, finished, sign_in, typed
