@@ -2,14 +2,23 @@
 
 import ast
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.repair.unit import Knowledge
 
+TEXT = 40  # characters of a text in a test that the sources may have to have too
 # What Python says where something is expected of a thing that has nothing in it.
 EMPTY = ("not enough values to unpack", "empty", "list index out of range", "division by zero")
+
+
+# How Python says that there is no such name or attribute.
+_MISSING = re.compile(
+    r"name '(?P<name>\w+)' is not defined|local variable '(?P<local>\w+)'"
+    r"|has no attribute '(?P<attribute>\w+)'"
+)
 
 
 def ochiai(parts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], float]:
@@ -53,6 +62,7 @@ def knowledge(parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]) 
     attributes: dict[str, set[str]] = {}
     literals: dict[object, None] = {}
     symptoms: set[str] = set()
+    missing: set[str] = set()
     for part in parts:
         for path, qualified, _, name, kinds in part.get("types", ()):
             outermost = str(qualified).partition(".<locals>")[0]
@@ -64,6 +74,8 @@ def knowledge(parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]) 
         if part["ok"]:
             continue
         symptoms.add(str(part["kind"]))
+        if (told := _MISSING.search(str(part["said"]))) and told.lastgroup:
+            missing.add(told[told.lastgroup])
         if "NoneType" in str(part["said"]):
             symptoms.add("NoneType")
         if any(words in str(part["said"]) for words in EMPTY):
@@ -88,26 +100,38 @@ def knowledge(parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]) 
         used_attributes=frozenset(name for name, _ in used.most_common(60)),
         literals=[v for v in literals if not isinstance(v, bool)][:40],
         symptoms=frozenset(symptoms),
+        missing=frozenset(missing),
     )
 
 
 def _written_in(
     parts: Sequence[Mapping[str, Any]], sources: Mapping[str, bytes]
 ) -> Iterable[int | float | str]:
-    """Numbers and texts in the assertions that failed."""
-    failed = {
-        (str(part["test"]).partition("::")[0], int(part["part"]))
-        for part in parts
-        if not part["ok"]
-    }
-    for path in sorted({path for path, _ in failed}):
+    """Numbers and texts in the assertions that failed, or in the test where it was not split."""
+    failed: dict[str, set[int | str]] = {}
+    for part in parts:
+        if not part["ok"]:
+            path, *_, name = str(part["test"]).partition("[")[0].split("::")
+            failed.setdefault(path, set()).add(int(part["part"]) or name)
+    for path, places in sorted(failed.items()):
         for node in _walked(sources.get(path, b"")):
-            if isinstance(node, ast.Assert) and (path, node.lineno) in failed:
-                for inside in ast.walk(node):
-                    if isinstance(inside, ast.Constant) and isinstance(
-                        inside.value, int | float | str
-                    ):
-                        yield inside.value
+            match node:
+                case ast.Assert(lineno=line) if line in places:
+                    yield from _constants([node.test])
+                case ast.FunctionDef(name=name) if name in places:
+                    yield from _constants(node.body)
+
+
+def _constants(nodes: Iterable[ast.AST]) -> Iterator[int | float | str]:
+    """Numbers and short texts, without docstrings and what assertions say."""
+    for node in nodes:
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, int | float | str) and len(str(node.value)) < TEXT:
+                yield node.value
+        elif isinstance(node, ast.Assert):
+            yield from _constants([node.test])
+        elif not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+            yield from _constants(ast.iter_child_nodes(node))
 
 
 def _walked(source: bytes) -> list[ast.AST]:

@@ -41,7 +41,7 @@ class Knowledge:
 
     suspicion: by (path, line), 0 to 1. types: by (path, outermost function, name), such as
     {"int", "list[str]"}. attributes: by type. literals: from the failing tests. symptoms: kinds of
-    the errors, such as "IndexError".
+    the errors, such as "IndexError". missing: names and attributes that errors say are not there.
     """
 
     suspicion: Mapping[tuple[str, int], float]
@@ -51,6 +51,7 @@ class Knowledge:
     used_attributes: frozenset[str] = frozenset()
     literals: Sequence[object] = ()
     symptoms: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 class Unit:

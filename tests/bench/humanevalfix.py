@@ -17,6 +17,7 @@ import random
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,22 +133,27 @@ def _cases(test: str, name: str, space: dict[str, Any]) -> list[list[str]]:
             for _ in range(dice.randint(1, 2)):
                 spot = dice.randrange(len(given)) if given else 0
                 if given:
-                    given[spot] = _changed(given[spot], dice)
+                    given[spot] = changed(given[spot], dice)
         text = repr(tuple(given))
         if len(text) > 2_000 or text in found or _strange(given):
             continue
-        signal.signal(signal.SIGALRM, _ring)
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         try:
-            answer = space[name](*eval(text))
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            answer = in_time(lambda text=text: space[name](*eval(text)))
             if eval(repr(answer)) == answer:
                 found[text] = [text, repr(answer)]
         except Exception:  # noqa: BLE001  # it may raise anything
             continue
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
     return list(found.values())
+
+
+def in_time(work: Callable[[], Any], seconds: float = 0.2) -> Any:
+    """What `work` gives. Raises TooLong when it takes more than its time."""
+    signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return work()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _ring(*_: object) -> None:
@@ -162,7 +168,7 @@ def _strange(given: Any) -> bool:
     return False
 
 
-def _changed(value: Any, dice: random.Random) -> Any:
+def changed(value: Any, dice: random.Random) -> Any:
     """A value of the same shape: what the tests never have (negative, empty) is not made."""
     if isinstance(value, bool) or value is None:
         return value
@@ -191,11 +197,11 @@ def _changed(value: Any, dice: random.Random) -> Any:
             other = dice.randrange(len(items))
             items[spot], items[other] = items[other], items[spot]
         else:
-            items[spot] = _changed(items[spot], dice)
+            items[spot] = changed(items[spot], dice)
         return type(value)(items)
     if isinstance(value, dict) and value:
         key = dice.choice(sorted(value, key=repr))
-        return {**value, key: _changed(value[key], dice)}
+        return {**value, key: changed(value[key], dice)}
     return value
 
 

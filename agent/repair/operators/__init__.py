@@ -14,6 +14,7 @@ from agent.repair.operators.calls import (
     element_changes,
     gathered,
     harvested,
+    indices,
     slices,
     wrapped,
 )
@@ -42,6 +43,7 @@ from agent.repair.operators.statements import (
     moves,
     statements,
 )
+from agent.repair.operators.undefined import undefined
 from agent.repair.unit import Unit
 
 SUSPICION = 2.6  # what a line without any suspicion costs more than the most suspicious one
@@ -64,6 +66,7 @@ OPERATORS = (
     Operator("true for false, or the other way round", 1.2, booleans),
     Operator("the opposite or another connection of conditions", 1.4, negations),
     Operator("another part of a sequence", 2.0, slices),
+    Operator("an index for the element there", 1.7, indices),
     Operator("passed through a function", 2.1, wrapped),
     Operator("both sides passed through a function", 2.1, both_wrapped),
     Operator("all elements for one, or one for all", 2.2, gathered),
@@ -80,6 +83,7 @@ OPERATORS = (
     Operator("another kind of branch", 1.8, conditions_moved),
     Operator("an assignment for a call that changes", 2.0, method_as_assignment),
     Operator("brackets put otherwise", 1.7, brackets),
+    Operator("a name that there is for one that there is not", 0.6, undefined),
     Operator("the same change wherever it occurs", 2.2, everywhere),
     Operator("two constants swapped", 2.4, constant_swaps),
 )

@@ -9,6 +9,8 @@ from agent.repair.edits import Edit
 from agent.repair.operators.base import Made, is_call_name, loads
 from agent.repair.unit import ATOM, Unit, bare, binding, compatible
 
+PLACES = 8  # that one change is made at together
+
 
 def dropped(unit: Unit) -> Iterator[Made]:
     """Something too much is left out."""
@@ -68,6 +70,23 @@ def dropped(unit: Unit) -> Iterator[Made]:
                 if begin > unit.span(generator.iter)[1] - 1:
                     text_start = len(unit.source[:begin].rstrip())
                     yield [Edit(unit.path, text_start, end, "")], condition, 0.8, "d"
+
+
+def indices(unit: Unit) -> Iterator[Made]:
+    """The index for the element there: once, and wherever the same element is taken."""
+    by_text: dict[str, list[ast.Subscript]] = {}
+    for node in unit.expressions():
+        match node:
+            case ast.Subscript(slice=ast.Slice() | ast.Constant() | ast.Tuple() | ast.UnaryOp()):
+                continue
+            case ast.Subscript(ctx=ast.Load()):
+                by_text.setdefault(unit.text(node), []).append(node)
+    for nodes in by_text.values():
+        made = [unit.put(n, unit.text(n.slice), binding(n.slice)) for n in nodes]
+        for node, edit in zip(nodes, made, strict=True):
+            yield [edit], node, 0.0, ""
+        if 2 <= len(nodes) <= PLACES:
+            yield made, nodes[0], 0.4, ""
 
 
 def _without(unit: Unit, call: ast.Call, index: int) -> Edit:

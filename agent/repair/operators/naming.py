@@ -3,10 +3,14 @@
 import ast
 import itertools
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 
 from agent.repair.edits import Edit
 from agent.repair.operators.base import Made, is_call_name
 from agent.repair.unit import Unit, bare, compatible
+
+LETTERS = 12  # of texts in failing tests that are tried for a text of one letter
+ALIKE = 0.75
 
 FAMILIES = (
     ("append", "extend", "insert", "appendleft"),
@@ -111,7 +115,10 @@ def texts(unit: Unit) -> Iterator[Made]:
                 swap = value[:spot] + value[spot + 1] + value[spot] + value[spot + 2 :]
                 tried.setdefault(swap, 0.8)
         for other in sorted(told):
-            tried.setdefault(other, 1.0)
+            tried.setdefault(other, 0.3 if _misspelt(value, other) else 1.0)
+        if len(value) == 1:
+            for letter in sorted(set().union(*told))[:LETTERS]:
+                tried.setdefault(letter, 0.8)
         if 1 < len(value) < 16 and value.isalpha():
             for spot in range(len(value) + 1):
                 for letter in "aeioustnrlyh"[: 12 if len(value) < 10 else 5]:
@@ -119,8 +126,16 @@ def texts(unit: Unit) -> Iterator[Made]:
         quote = text[0]
         for other, extra in tried.items():
             if other != value:
-                flag = "k" if other in told and other not in inside and len(other) > 1 else ""
+                alone = other in told and other not in inside and len(other) > 1
+                flag = "k" if alone and not _misspelt(value, other) else ""
                 yield [unit.put(node, quoted(other, quote))], node, extra, flag
+
+
+def _misspelt(one: str, other: str) -> bool:
+    """Whether two words differ by so little that one may be meant as the other."""
+    if min(len(one), len(other)) < 4 or abs(len(one) - len(other)) > 2:
+        return False
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= ALIKE
 
 
 def quoted(value: str, quote: str) -> str:

@@ -77,6 +77,8 @@ def numbers(unit: Unit) -> Iterator[Made]:
             (value + 2, 0.9), (value * 2, 0.9), (value * 10, 1.1), (100, 1.3), (5, 1.3), (4, 1.3),
         ):  # fmt: skip
             tried.setdefault(number, extra)
+        if isinstance(value, int) and value and value % 10 == 0:
+            tried.setdefault(value // 10, 1.1)
         if value and value % 2 == 0:
             tried.setdefault(value // 2 if isinstance(value, int) else value / 2, 1.0)
         for number in harvested:

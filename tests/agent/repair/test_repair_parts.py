@@ -4,7 +4,7 @@ import pytest
 
 from agent.repair import evaluation, is_test_file
 from agent.repair.edits import Edit, apply, changed_lines, unified
-from agent.repair.localise import ochiai
+from agent.repair.localise import knowledge, ochiai
 from agent.repair.operators import candidates
 from agent.repair.operators.base import Candidate
 from agent.repair.ranking import ranked
@@ -13,13 +13,15 @@ from agent.repair.unit import Knowledge, units
 INT, LIST, TEXT = frozenset({"int"}), frozenset({"list[int]"}), frozenset({"str"})
 
 
-def changes(source: str, types: dict[str, frozenset[str]] | None = None) -> dict[str, Candidate]:
+def changes(
+    source: str, types: dict[str, frozenset[str]] | None = None, **known
+) -> dict[str, Candidate]:
     """Candidates for the one function of a source, by the source that they give."""
     path, text = "a.py", source.encode()
     lines = {(path, n): 1.0 for n in range(1, 40)}
     (unit,) = units(path, text, Knowledge(lines))
     named = {(path, unit.qualified, name): kinds for name, kinds in (types or {}).items()}
-    (unit,) = units(path, text, Knowledge(lines, types=named))
+    (unit,) = units(path, text, Knowledge(lines, types=named, **known))
     found: dict[str, Candidate] = {}
     for candidate in candidates(unit):
         found.setdefault(apply({path: text}, candidate.edits)[path].decode(), candidate)
@@ -54,6 +56,10 @@ def changes(source: str, types: dict[str, frozenset[str]] | None = None) -> dict
         ("if a + a == b or a == 2:\n        return a",
          "if a + a == b or a == 2 or (b + a == a):\n        return a", {}),
         ("return a.get(b)", "return a.get(b, 0)", {}),
+        ("return a[b]", "return b", {}),
+        ("return a - 7000", "return a - 700", {}),
+        ("return a[b] + a[b] * 2", "return b + b * 2", {}),
+        ("return a[b + 1] * 2", "return (b + 1) * 2", {}),
         ("return a[b]", "return a.get(b, 0)", {"a": frozenset({"dict[str]"})}),
         ("return max(a)", "return max(a, default=0)", {"a": LIST}),
         ("return a[:b] + 'x' * len(MORE)", "return a[:b - len(MORE)] + 'x' * len(MORE)",
@@ -68,6 +74,105 @@ def test_the_operators_know_the_usual_slips(old, new, types):
     head = "def g(a, b):\n    "
 
     assert f"{head}{new}\n" in changes(f"{head}{old}\n", types)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "missing"),
+    [
+        ("return lenght(a) + b", "return len(a) + b", "lenght"),
+        ("return self.max(a, b)", "return max(a, b)", "max"),
+        ("return a.length() - b", "return len(a) - b", "length"),
+        ("return a.size * b", "return len(a) * b", "size"),
+        ("return a.value + b", "return a + b", "value"),
+        ("return no_a + b", "return a + b", "no_a"),
+        ("return x * x - b", "return a * a - b", "x"),
+        ("return a + first", "return a + 0", "first"),
+    ],
+)
+def test_what_is_said_not_to_be_there_is_replaced_first(old, new, missing):
+    head = "def g(a, b):\n    "
+    fixed = f"{head}{new}\n"
+
+    found = changes(f"{head}{old}\n", missing=frozenset({missing}))
+    without = changes(f"{head}{old}\n")
+
+    assert sum(one.cost < found[fixed].cost for one in found.values()) < 40
+    assert fixed not in without or without[fixed].cost > found[fixed].cost
+
+
+def test_a_method_called_without_self_and_its_attribute_too():
+    head = "class C:\n    def f(self):\n        return 1\n\n    def g(self):\n        return "
+    lines = {("a.py", n): 1.0 for n in range(1, 9)}
+    text = f"{head}f() + k\n".encode()
+    known = Knowledge(lines, missing=frozenset({"f", "k"}))
+    (*_, unit) = units("a.py", text, known)
+
+    made = {apply({"a.py": text}, one.edits)["a.py"].decode() for one in candidates(unit)}
+
+    assert {f"{head}self.f() + k\n", f"{head}f() + self.k\n"} <= made
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        ("name 'lenght' is not defined. Did you mean: 'len'?", {"lenght"}),
+        ("'list' object has no attribute 'size'", {"size"}),
+        ("module 'math' has no attribute 'squareroot'", {"squareroot"}),
+        ("cannot access local variable 'best' where it is not associated with a value", {"best"}),
+        ("assert 1 == 2", set()),
+    ],
+)
+def test_errors_tell_which_names_there_are_none_of(said, missing):
+    part = {"test": "t.py::test_a", "part": 0, "ok": False, "kind": "X", "said": said, "lines": [],
+            "where": []}  # fmt: skip
+
+    assert knowledge([part], {}).missing == missing
+    assert knowledge([{**part, "ok": True}], {}).missing == set()
+
+
+TESTS = b"""def test_one():
+    "words of it"
+    found = g("Jupiter")
+    assert found == [7, "Saturn"], "never that"
+
+
+def test_two():
+    assert g("Mars") == 8
+    assert g("Venus") == 9
+
+
+class TestMore:
+    def test_three(self):
+        assert g(3) == 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "part", "told"),
+    [
+        ("test_one", 0, ["Jupiter", 7, "Saturn"]),  # one assertion: the whole test is the part
+        ("test_two", 9, ["Venus", 9]),
+        ("TestMore::test_three", 0, [3, 4]),
+        ("TestMore::test_three[a::b-1]", 0, [3, 4]),
+    ],
+)
+def test_numbers_and_texts_of_failing_tests_are_told(test, part, told):
+    seen = {"test": f"t.py::{test}", "part": part, "ok": False, "kind": "AssertionError",
+            "said": "", "lines": [], "where": []}  # fmt: skip
+
+    assert knowledge([seen], {"t.py": TESTS}).literals == told
+
+
+def test_a_text_that_is_nearly_one_of_a_failing_test_is_taken_for_misspelt():
+    source = "def g(a):\n    return ('Jupyter', a == '(')\n"
+
+    found = changes(source, literals=("Jupiter", "Neptune", "[[]"))
+
+    near, far = (found[source.replace("Jupyter", text)] for text in ("Jupiter", "Neptune"))
+    assert near.cost < far.cost
+    assert ("k" in near.flags, "k" in far.flags) == (False, True)
+    assert source.replace("'('", "'['") in found
+    assert source.replace("'('", "'['") not in changes(source)
 
 
 def test_a_change_keeps_comments_and_meaning_by_brackets():
