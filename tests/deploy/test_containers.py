@@ -135,6 +135,24 @@ def test_only_the_second_file_lets_the_agent_out_to_language_models(compose):
     assert agent["environment"] == {"SECRETS_KEYS_FILE": "/run/secrets/secrets_keys"}
 
 
+def test_only_the_file_for_packages_lets_the_agent_out_to_a_registry(compose):
+    more = yaml.safe_load((DEPLOY / "compose.packages.yaml").read_text())
+
+    assert set(more["services"]) == {"web", "agent"}
+    web, agent = more["services"]["web"], more["services"]["agent"]
+    assert set(web) == {"environment"}  # it only says which registry it is
+    assert set(agent) == {"environment", "networks"}
+    assert set(agent["networks"]) == {"inside", "outside"} <= set(compose["networks"])
+    assert web["environment"] == agent["environment"]
+    assert not set(agent["environment"]) & set(compose["services"]["agent"]["environment"])
+    settings = (DEPLOY.parent / "portal" / "settings.py").read_text()
+    for name, value in agent["environment"].items():
+        assert f'("{name}"' in settings
+        assert value.startswith(f"${{{name}:")
+    # Without an address nothing starts, rather than something that fetches from nowhere.
+    assert agent["environment"]["PACKAGE_REGISTRY"].startswith("${PACKAGE_REGISTRY:?")
+
+
 def test_the_health_of_copies_is_the_beat_that_the_command_leaves(compose, tmp_path):
     """The check of the compose file, with a file of ours in place of the container's."""
     service = compose["services"]["log-copies"]
