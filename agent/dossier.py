@@ -1,6 +1,6 @@
 """Builds the evidence packs and exports that people order, and says how that ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from tempfile import TemporaryFile
@@ -21,6 +21,7 @@ from agent.packing import (
     control_files,
     disclosed_entries,
     heads_handed_out,
+    limits,
     population_row,
     settled_head,
     tool_versions,
@@ -154,7 +155,7 @@ def _write_proposal(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
         },
         signer=ledger.signer(keys),
         key_terms=[term.as_json() for term in ledger.key_terms(checkpoint)],
-        story=_story(proposal),
+        story=_story(proposal, entries),
         population=[population_row(proposal)],
         earlier_sizes=heads_handed_out(checkpoint.size),
     )
@@ -173,7 +174,7 @@ def log_key() -> str | None:
     return newest.vkey if newest else None
 
 
-def _story(proposal: Proposal) -> dict[str, Any]:
+def _story(proposal: Proposal, entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "title": proposal.title,
         "asked": {
@@ -182,7 +183,7 @@ def _story(proposal: Proposal) -> dict[str, Any]:
             "at": proposal.task.created_at.strftime(MOMENT),
         },
         "layers": _decided(proposal),
-        "blind_spots": BLIND_SPOTS,
+        "blind_spots": limits(BLIND_SPOTS, entries),
     }
 
 

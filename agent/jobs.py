@@ -10,6 +10,7 @@ from celery.signals import celeryd_after_setup, worker_shutdown
 from django.db import InterfaceError, OperationalError
 
 from agent import (
+    branch_watch,
     brief_by_model,
     catalogue_sources,
     dossier,
@@ -137,15 +138,23 @@ def delete_unused() -> None:
 
 @shared_task(base=TenantlessJob)
 def look_for_pushes() -> None:
-    """Have code read whose branch has moved; code hosts need not tell us."""
+    """Have branches that moved compared and their code read; code hosts need not tell us."""
     for_each_tenant("code", _read_moved, find=lambda _: tenants_with_repositories())
 
 
 def _read_moved() -> None:
     if current().suspended:
         return
+    for repository_id in branch_watch.moved():
+        watch_branch.delay(str(repository_id))
     for repository_id in upkeep.moved_repositories():
         index_code.delay(str(repository_id))
+
+
+@shared_task(autoretry_for=PASSING, retry_backoff=1, max_retries=5)
+def watch_branch(repository_id: str) -> None:
+    """Compare a default branch with what people countersigned. Safe to deliver twice."""
+    branch_watch.look(UUID(repository_id))
 
 
 @shared_task(base=TenantlessJob)

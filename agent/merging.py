@@ -5,8 +5,10 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
+from agent import queue
 from agent.forge import ForgeRefused, Person
 from agent.models import Proposal, Review
 from agent.places import forge_address, forge_of, merging_of
@@ -88,6 +90,7 @@ def _merged(proposal: Proposal, merge_sha: str) -> None:
         return  # by a job that was delivered twice
     held.move_to(Proposal.State.MERGED)
     Proposal.objects.filter(pk=proposal.pk).update(merge_sha=merge_sha, merged_at=timezone.now())
+    transaction.on_commit(partial(queue.watch_branch, proposal.repository_id))
 
 
 def _take_back(proposal: Proposal, reason: str) -> None:

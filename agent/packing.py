@@ -18,10 +18,11 @@ from authz.models import AccessReview, Grant, PolicyVersion
 from authz.permissions import Permission
 from authz.roles import NOT_BY_REQUESTER, ONLY_BY_PEOPLE, POLICY_DIGEST
 from evidence import ledger
+from evidence.completeness import BYPASSED
 from evidence.controls import SNAPSHOT_ACTION, Document, Seen, coverage
 from evidence.models import Checkpoint, Entry, LogKey, Pack, Payload, SignedRecord
 from evidence.oscal import assessment_results, attestations
-from evidence.pack import PackEntry, PackFault, Scope
+from evidence.pack import EXCEPTIONS, PackEntry, PackFault, Scope
 from evidence.signing import Keys
 from tenants.models import IdentityProvider
 from tenants.scope import current_tenant_id
@@ -221,6 +222,19 @@ def review_files(entries: Iterable[PackEntry]) -> dict[str, bytes]:
         left_out = "" if said else REVIEW_LEFT_OUT
         rows.append({"entry": entry.index, "review": said, "left_out": left_out})
     return {REVIEWS: as_json({"reviews": rows})} if rows else {}
+
+
+def limits(known: Sequence[str], entries: Iterable[Entry]) -> list[str]:
+    """What a report says that its pack cannot show, with the exceptions that it does show."""
+    count = sum(entry.action == BYPASSED for entry in entries)
+    if not count:
+        return list(known)
+    times = "Once" if count == 1 else f"{count} times"
+    return [
+        f"{times} commits reached a default branch that nobody countersigned: see "
+        f"{EXCEPTIONS} and the entries {BYPASSED}.",
+        *known,
+    ]
 
 
 def heads_handed_out(size: int, limit: int = HEADS_COMPARED) -> list[int]:

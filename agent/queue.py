@@ -24,6 +24,11 @@ def index_code(repository_id: UUID) -> None:
     _send("index_code", repository_id)
 
 
+def watch_branch(repository_id: UUID) -> None:
+    """Have a default branch compared with what people countersigned."""
+    _send("watch_branch", repository_id)
+
+
 def read_brief(reading_id: UUID) -> None:
     """Have a pasted brief read by a language model."""
     _send("read_brief", reading_id)

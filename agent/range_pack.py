@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from django.db.models import Q
 from django.utils import timezone
 
 from agent.models import Proposal
@@ -12,6 +13,7 @@ from agent.packing import (
     control_files,
     disclosed_entries,
     heads_handed_out,
+    limits,
     population_row,
     review_files,
     settled_head,
@@ -20,7 +22,7 @@ from agent.packing import (
 from agent.record import MOMENT, sign_record
 from agent.signed_records import files_of, folder_of
 from evidence import ledger
-from evidence.completeness import POPULATION_ACTIONS, draw, sample_seed
+from evidence.completeness import BYPASSED, POPULATION_ACTIONS, draw, sample_seed
 from evidence.controls import SNAPSHOT_ACTION, Seen
 from evidence.jobs import cosigned_note
 from evidence.merkle import Frontier
@@ -36,7 +38,8 @@ ALWAYS_DISCLOSED = frozenset({"record.sign", "pack.export", SNAPSHOT_ACTION})
 HEADS_COMPARED = 3
 
 BLIND_SPOTS = [
-    "Pull requests that were opened past the portal leave no entry, so they are not in the list.",
+    "Pull requests that were opened past the portal leave no entry, so they are not in the list. "
+    "What of them reaches a default branch is noticed and listed in access/exceptions.json.",
     "Which repository a pull request belongs to is what the portal says; the log names its id.",
     "The log has no witness unless its head carries a signature of one that you trust.",
 ]
@@ -70,7 +73,10 @@ def write_range(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
     withheld = [
         entry
         for entry in entries
-        if not everything and entry.run not in runs and entry.action not in ALWAYS_DISCLOSED
+        if not everything
+        and entry.run not in runs
+        and entry.action not in ALWAYS_DISCLOSED
+        and not (entry.action == BYPASSED and entry.object_id == pack.object_id)
     ]
     disclosed = disclosed_entries(entries, withheld)
     by_run: dict[str, list[Entry]] = {}
@@ -104,7 +110,7 @@ def write_range(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
         },
         signer=ledger.signer(keys),
         key_terms=[term.as_json() for term in ledger.key_terms(checkpoint)],
-        story=_story(pack),
+        story=_story(pack, entries),
         population=[
             population_row(proposals[pk], reasons.get(str(pk), ""))
             if pk in proposals
@@ -157,10 +163,9 @@ def _order(pack: Pack) -> Entry:
 def _named(pack: Pack) -> dict[str, int]:
     """Ids of the proposals that entries of the population name -> index of the first of them."""
     rows = Entry.objects.filter(
+        Q(action__in=POPULATION_ACTIONS, outcome="ok") | Q(action=BYPASSED),
         index__gte=pack.start_size,
         index__lt=pack.population_end,
-        action__in=POPULATION_ACTIONS,
-        outcome="ok",
         object_type="proposal",
     ).order_by("index")
     named: dict[str, int] = {}
@@ -249,11 +254,11 @@ def _gone(proposal_id: str) -> dict[str, Any]:
     }
 
 
-def _story(pack: Pack) -> dict[str, Any]:
+def _story(pack: Pack, entries: Sequence[Entry]) -> dict[str, Any]:
     asked: Sequence[str] = (pack.title, pack.requested_by_name, pack.created_at.strftime(MOMENT))
     return {
         "title": pack.title,
         "asked": {"goal": asked[0], "by": asked[1], "at": asked[2]},
         "layers": [],
-        "blind_spots": BLIND_SPOTS,
+        "blind_spots": limits(BLIND_SPOTS, entries),
     }

@@ -6,6 +6,7 @@ from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from agent import queue
 from agent.forge import ForgeRefused, Person
@@ -40,7 +41,7 @@ def register(
     intent = facts.intent
     with answered(intent, by, Permission.REPOSITORY_REGISTER, on=project):
         try:
-            local_forge().create_repository(
+            first = local_forge().create_repository(
                 forge_address(repository),
                 files=files or {"README.md": f"# {name}\n".encode()},
                 author=_author(by),
@@ -49,11 +50,13 @@ def register(
             )
         except ForgeRefused as refusal:
             raise Conflict(f"the repository could not be made: {refusal}") from refusal
+    # Whatever comes after the first commit is compared with what people countersign.
+    repository.watched_sha, repository.watched_since = first, timezone.now()
     with change(by, Permission.REPOSITORY_REGISTER, on=project) as facts:
         facts.answers = intent
         _save(repository)
         facts.about = repository
-        facts.update(name=name, files=len(files))
+        facts.update(name=name, files=len(files), baseline=first)
         transaction.on_commit(partial(queue.index_repository, repository.pk))
         transaction.on_commit(partial(queue.index_code, repository.pk))
     return repository

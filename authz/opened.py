@@ -40,6 +40,7 @@ BY_RIGHT: dict[str, set[P]] = {
     "agent_passage": _WORK,
     "agent_proposal": _WORK,
     "agent_review": _WORK,
+    "agent_bypass": _WORK | {P.REPOSITORY_VIEW},
     "agent_planrule": _WORK | {P.PLAN_RULE_CHANGE, P.MEMBER_VIEW},
     "agent_changereport": _WORK,
     "agent_briefreading": _FILE,

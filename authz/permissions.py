@@ -27,6 +27,7 @@ class Permission(StrEnum):
     PROPOSAL_REJECT = "proposal.reject"
     REPOSITORY_VIEW = "repository.view"
     REPOSITORY_REGISTER = "repository.register"
+    BRANCH_WATCH = "branch.watch"  # compare a default branch with what people countersigned
     CATALOGUE_VIEW = "catalogue.view"
     CATALOGUE_CHANGE = "catalogue.change"  # technologies, facts and standards of the tenant
     CATALOGUE_REFRESH = "catalogue.refresh"  # put what a source says anew to the others

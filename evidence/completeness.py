@@ -12,6 +12,8 @@ from typing import Any
 POPULATION_ACTIONS = frozenset(
     {"proposal.open", "proposal.countersign", "proposal.reject", "proposal.merge"}
 )
+# Commits on a default branch that no countersigned proposal accounts for.
+BYPASSED = "branch.bypassed"
 # What comes before the dot in actions that change who may do what.
 ACCESS_SUBJECTS = frozenset(
     {"directory", "emergency", "identity", "member", "policy", "project_role", "provider"}
@@ -26,6 +28,7 @@ class Account:
     gaps: list[dict[str, Any]] = field(default_factory=list)
     redactions: list[dict[str, Any]] = field(default_factory=list)
     access: list[dict[str, Any]] = field(default_factory=list)
+    bypasses: list[dict[str, Any]] = field(default_factory=list)
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, oldest first
     _open: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -45,13 +48,17 @@ class Account:
                     self.gaps.append(_row(index, leaf))
             case "redaction":
                 self.redactions.append(_row(index, leaf))
-        if leaf["outcome"] != "ok":
+        bypassed = leaf["action"] == BYPASSED
+        if bypassed:
+            self.bypasses.append(_row(index, leaf))
+        elif leaf["outcome"] != "ok":
             return
         if leaf["action"].partition(".")[0] in ACCESS_SUBJECTS:
             actor = leaf["actor"]
             by = {"by": actor["name"], "by_type": actor["type"], "door": leaf["door"]}
             self.access.append(_row(index, leaf) | by)
-        if in_population and about["type"] == "proposal" and leaf["action"] in POPULATION_ACTIONS:
+        names = bypassed or leaf["action"] in POPULATION_ACTIONS
+        if in_population and about["type"] == "proposal" and names:
             self.proposals.setdefault(about["id"], {"entries": []})["entries"].append(index)
 
     @property

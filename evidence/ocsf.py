@@ -22,6 +22,7 @@ PASS, FAIL = 1, 3
 GATES = {
     "proposal.countersign": "A second person countersigns what an agent proposes",
     "proposal.reject": "A second person countersigns what an agent proposes",
+    "branch.bypassed": "A second person countersigns what reaches a default branch",
     "policy.approve": "Two people change a policy",
     "emergency.approve": "A tenant lets an operator in",
 }

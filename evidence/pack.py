@@ -41,6 +41,7 @@ PREDICATE_TYPE = "urn:countersign:evidence-pack:v2"
 KINDS = frozenset({"proposal", "repository", "period", "framework"})
 TIMELINE_LIMIT = 100  # entries printed; all of them are in log/entries.jsonl
 LIST_LIMIT = 200  # rows printed of any other list; all of them are in the files behind it
+EXCEPTIONS = "access/exceptions.json"  # what came in past the portal, where anything did
 FILE_LIMIT = 2_000_000_000  # bytes; past this a ZIP needs its 64-bit form, which is refused
 # A verifier takes a better ratio for a decompression bomb, so such files are stored as they are.
 RATIO_LIMIT = 100
@@ -48,7 +49,7 @@ PERIOD_START = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can carry
 
 _MADE_HERE = re.compile(
     r"(00-|manifest\.|(scope|report|gaps|redactions|sample)\.json$|known-limits\.md$"
-    r"|log/|keys/|population/|access/changes\.json$)"
+    r"|log/|keys/|population/|access/(changes|exceptions)\.json$)"
 )
 _PULL_REQUEST = re.compile(r"prs/(?P<folder>[^/]+-[0-9]+)/(?P<rest>.+)")
 _HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]+))? \+[0-9]+(?:,([0-9]+))? @@")
@@ -204,6 +205,8 @@ def write_pack(
             "redactions.json": rfc8785.dumps({"redactions": log.account.redactions}),
             "access/changes.json": rfc8785.dumps({"changes": log.account.access}),
         }
+        if log.account.bypasses:
+            contents[EXCEPTIONS] = rfc8785.dumps({"bypasses": log.account.bypasses})
         if scope.start is not None:
             contents["log/checkpoints/start.note"] = scope.start.note.encode()
             contents["log/frontier.txt"] = b"".join(

@@ -74,6 +74,30 @@ class PullRequest:
     closing_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit as git says it was made: author and moment are whatever its maker wrote."""
+
+    sha: str
+    parents: tuple[str, ...]
+    at: str  # when it was committed, ISO 8601
+    author: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What a branch holds that it did not hold before.
+
+    commits: on the branch's own line (first parents), oldest first. continues: whether the branch
+    still holds the commit it was compared with; otherwise somebody rewrote it.
+    """
+
+    tip: str
+    commits: tuple[Commit, ...]
+    continues: bool
+
+
 class Forge(Protocol):
     """A code host, as far as the agent may use it.
 
@@ -88,6 +112,14 @@ class Forge(Protocol):
 
     def head(self, repo: Repository, branch: str) -> str:
         """Sha of a branch's newest commit. Raises ForgeRefused when there is no such branch."""
+        ...
+
+    def arrivals(self, repo: Repository, branch: str, *, since: str) -> Arrivals:
+        """What came to a branch since it stood at `since`, a sha."""
+        ...
+
+    def merges_cleanly(self, repo: Repository, commit: Commit) -> bool:
+        """Whether a commit of two parents holds what these two give, and nothing besides."""
         ...
 
     def tree(self, repo: Repository, sha: str) -> str:

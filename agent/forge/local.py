@@ -12,8 +12,10 @@ from pathlib import Path
 from uuid import UUID
 
 from agent.forge import (
+    Arrivals,
     Change,
     Check,
+    Commit,
     ForgeRefused,
     ForgeUnavailable,
     Person,
@@ -21,6 +23,7 @@ from agent.forge import (
     PullRequestState,
     Repository,
     git,
+    history,
     objects,
     policy,
     records,
@@ -162,6 +165,14 @@ class LocalForge:
 
     def head(self, repo: Repository, branch: str) -> str:
         return self._tip(self._branches(self._open(repo)), branch)
+
+    def arrivals(self, repo: Repository, branch: str, *, since: str) -> Arrivals:
+        policy.check_sha(since)
+        git_dir = self._open(repo)
+        return history.arrivals(git_dir, since, self._tip(self._branches(git_dir), branch))
+
+    def merges_cleanly(self, repo: Repository, commit: Commit) -> bool:
+        return history.merges_cleanly(self._open(repo), commit)
 
     def tree(self, repo: Repository, sha: str) -> str:
         policy.check_sha(sha)

@@ -11,7 +11,7 @@ from agent.models.gateway import (
     OfferedModel,
 )
 from agent.models.indexes import CodeIndex, CodePiece, Passage
-from agent.models.proposals import Proposal, Review
+from agent.models.proposals import Bypass, Proposal, Review
 from agent.models.repositories import Repository
 from agent.models.tasks import Action, Artifact, Draft, FlakyTest, Message, Plan, PlanRule, Task
 
@@ -19,6 +19,7 @@ __all__ = [
     "Action",
     "Artifact",
     "BriefReading",
+    "Bypass",
     "CatalogueEntry",
     "CatalogueRefresh",
     "CatalogueSource",

@@ -66,6 +66,8 @@ class Proposal(TenantScoped):
     )  # why the last order came to nothing
     merge_sha = models.CharField(max_length=64, blank=True)  # empty: merged, but not from here
     merged_at = models.DateTimeField(null=True)
+    # By which rules the merge was allowed: {"digest", "policies"}.
+    merge_rules = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):
@@ -163,3 +165,33 @@ class Review(TenantScoped):
                 fields=["tenant", "proposal", "reviewer"], name="agent_review_once"
             ),
         ]
+
+
+class Bypass(TenantScoped):
+    """Commits that reached a default branch without a countersigned proposal; it stays for good."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="bypasses")
+    # What was brought in, where that is a proposal: open, rejected or withdrawn at that time.
+    proposal = models.ForeignKey(
+        Proposal, null=True, on_delete=models.PROTECT, related_name="bypasses"
+    )
+    before_sha = models.CharField(max_length=64)  # where the branch stood when last looked at
+    after_sha = models.CharField(max_length=64)
+    # The first LISTED on the branch's own line, oldest first: [{"sha", "at", "by", "said"}], as
+    # git says them. Whoever pushes writes these words.
+    commits = models.JSONField(default=list)
+    commit_count = models.PositiveIntegerField()
+    rewritten = models.BooleanField(default=False)  # the branch no longer holds before_sha
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    LISTED: ClassVar[int] = 20
+    app_privileges: ClassVar[tuple[str, ...]] = ("SELECT", "INSERT")
+
+    class Meta(TenantScoped.Meta):
+        verbose_name_plural = "bypasses"
+        ordering: ClassVar[list[str]] = ["-created_at"]
+
+    @property
+    def not_listed(self) -> int:
+        """Commits besides those that are listed."""
+        return self.commit_count - len(self.commits)

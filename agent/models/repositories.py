@@ -17,6 +17,10 @@ class Repository(TenantScoped):
     name = models.SlugField(max_length=100)
     forge = models.CharField(max_length=10, choices=Forge, default=Forge.LOCAL)
     default_branch = models.CharField(max_length=100, default="main")
+    # The default branch up to which every commit was compared with what people countersigned, and
+    # since when that is done. What stood there before is the baseline. Empty: not looked at yet.
+    watched_sha = models.CharField(max_length=64, blank=True)
+    watched_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):

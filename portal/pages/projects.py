@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, Prefetch, Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agent import archives, repositories
 from agent.forge import policy
-from agent.models import Repository
+from agent.models import Bypass, Repository
 from authz import access, people, teams
 from authz.decisions import may, require, visible
 from authz.errors import BadRequest, Conflict
@@ -194,7 +194,9 @@ def _page(
     _name_groups(list(page))
     for row in page:
         row.cells = [row.held.get(column, []) for column in columns]
+    found = Bypass.objects.select_related("proposal", "repository")
     held_here = Repository.objects.filter(project=project).order_by("name")
+    held_here = held_here.prefetch_related(Prefetch("bypasses", found))
     context = {
         "project": project,
         "page": page,

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from agent import lifecycle, queue
 from agent.forge import diff as unified
-from agent.models import Artifact, Fix, Proposal, Recommendation, Review
+from agent.models import Artifact, Bypass, Fix, Proposal, Recommendation, Review
 from agent.places import artifact_store, catalogue, forge_address, forge_of
 from agent.signed_records import BUNDLE, newest_record, take_record
 from authz.decisions import may, visible, who_may
@@ -258,6 +258,7 @@ def _page(
         "may_reject": may(request.actor, Permission.PROPOSAL_REJECT, proposal),
         **_merging(request, proposal),
         "reviews": Review.objects.filter(proposal=proposal).select_related("reviewer"),
+        "bypasses": Bypass.objects.filter(proposal=proposal).select_related("repository"),
         "failing": len(proposal.failing_checks),
         "problem": problem,
         "errors": errors or {},

@@ -25,6 +25,11 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.PROPOSAL_REJECT: ("reject a proposal", "rejected a proposal"),
     P.REPOSITORY_VIEW: ("look at repositories", "looked at a repository"),
     P.REPOSITORY_REGISTER: ("register a repository", "registered a repository"),
+    P.BRANCH_WATCH: ("watch default branches", "looked at what reached a default branch"),
+    "branch.bypassed": (
+        "note what came in past the portal",
+        "found commits on a default branch that nobody countersigned",
+    ),
     P.LEDGER_VIEW: ("read the ledger", "read the ledger"),
     P.LEDGER_EXPORT: ("take entries of the ledger away", "took entries of the ledger away"),
     P.LEDGER_VERIFY: ("have the log recounted", "had the log recounted"),

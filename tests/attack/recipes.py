@@ -780,6 +780,7 @@ JOBS = {
     "agent.jobs.withdraw_proposal": Job(("{proposal}",)),
     "agent.jobs.index_repository": Job(("{repository}",)),
     "agent.jobs.index_code": Job(("{repository}",)),
+    "agent.jobs.watch_branch": Job(("{repository}",)),
     "agent.jobs.look_for_drift": Job(None),
     "agent.jobs.look_for_due_sources": Job(None),
     "agent.jobs.refresh_source": Job(("{source}",)),

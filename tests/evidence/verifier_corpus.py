@@ -123,6 +123,7 @@ def entry(
     phase: str = "decision",
     object_id: str = PROPOSAL,
     object_type: str = "proposal",
+    outcome: str = "ok",
     tenant_id: UUID = TENANT,
 ) -> PackEntry:
     """An entry whose id, time and salt follow from its index."""
@@ -138,7 +139,7 @@ def entry(
         object_type=object_type,
         object_id=object_id,
         phase=phase,
-        outcome="ok",
+        outcome=outcome,
         policy={"digest": "ab" * 32, "decision": "allow"} if phase == "decision" else None,
         payload=(commitment(salt, payload), len(payload)) if payload and salt else None,
         run="018f2f60-0000-7000-8000-0000000000bb",
@@ -253,6 +254,9 @@ def period_sample() -> Sample:
     ):
         about = OTHER if index in (25, 33) else PROPOSAL
         log[index] = entry(index, action, actor=actor, facts=facts, phase=phase, object_id=about)
+    log[52] = entry(
+        52, "branch.bypassed", object_id="shop", object_type="repository", outcome="failed"
+    )
     hashes = [leaf_hash(row.leaf) for row in log]
     frontier = Frontier()
     frontier.extend(hashes[:16])
@@ -1677,6 +1681,20 @@ FORGERIES = [
                 lambda files: _emptied(files, "gaps.json", "gaps"),
                 "completeness",
                 "gaps.json: differs",
+            ),
+            (
+                "change past the portal kept quiet",
+                lambda files: _emptied(files, "access/exceptions.json", "bypasses"),
+                "completeness",
+                "is not the 1 times that the entries say",
+            ),
+            (
+                "list of changes past the portal taken out",
+                lambda files: sealed(
+                    {name: files[name] for name in files if name != "access/exceptions.json"}
+                ),
+                "completeness",
+                "is not the 1 times that the entries say",
             ),
             (
                 "erasure kept quiet",

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agent import lifecycle, merging, repositories, runner
-from agent.models import Proposal, Review
+from agent.models import Bypass, Proposal, Review
 from agent.record import sign_record
 from agent.signed_records import BUNDLE
 from authz.models import Grant
@@ -374,3 +374,25 @@ def test_a_merge_that_came_to_nothing_says_why_and_can_be_ordered_again(acme, si
     assert "It was not merged:" in shown
     assert "none of your roles here may merge a proposal" in shown
     assert "Merge into main" in shown
+
+
+def test_what_came_in_past_the_portal_is_said_with_what_to_do(acme, proposal, sign_in):
+    with tenant_scope(acme.scope):
+        Bypass.objects.create(
+            repository=proposal.repository,
+            proposal=proposal,
+            before_sha=proposal.base_sha,
+            after_sha=proposal.head_sha,
+            commits=[{"sha": proposal.head_sha, "at": "", "by": "Mallory", "said": "<b>fix</b>"}],
+            commit_count=1,
+        )
+    ada = sign_in(acme, "ada")
+
+    of_proposal = ada.get(address(proposal)).content.decode()
+    of_project = ada.get(f"/people/projects/{acme.project.pk}/").content.decode()
+
+    assert "that nobody countersigned" in of_proposal
+    assert "git revert" in of_proposal
+    assert "&lt;b&gt;fix&lt;/b&gt;" in of_proposal
+    assert "was changed past the portal" in of_project
+    assert f"proposal #{proposal.number}" in of_project

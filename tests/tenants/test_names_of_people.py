@@ -44,6 +44,7 @@ LOG = {
 WRITTEN = {
     "agent.Action": "params observation outputs result reserved",
     "agent.Artifact": "name",
+    "agent.Bypass": "commits",
     "agent.CatalogueEntry": "content",
     "agent.CatalogueRefresh": "document difference affected",
     "agent.ChangeReport": "report",
@@ -73,6 +74,7 @@ WRITTEN = {
 # Ids, digests, states, keys, addresses of machines, names of things.
 NO_NAMES = {
     "agent.CatalogueEntry": "technology attribute",
+    "agent.Bypass": "before_sha after_sha",
     "agent.CatalogueSource": "connector address said canary",
     "agent.CatalogueRefresh": "connector base_digest digest requester_id",
     "agent.Action": "tool",
@@ -89,9 +91,9 @@ NO_NAMES = {
     "agent.Passage": "content_sha256 vector",
     "agent.Plan": "digest",
     "agent.Proposal": "branch base_branch base_sha head_sha diff_sha256 url digest merge_refused"
-    " merge_sha merge_signed_in",
+    " merge_sha merge_signed_in merge_rules",
     "agent.Recommendation": "catalogue_digest",
-    "agent.Repository": "name default_branch",
+    "agent.Repository": "name default_branch watched_sha",
     "agent.Review": "digest",
     "agent.Task": "branch base_sha budgets",
     "authz.AccessReview": "started_by revision closed_by",

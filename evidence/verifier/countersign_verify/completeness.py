@@ -18,6 +18,7 @@ from .pull_requests import PullRequest
 
 CHECK = "completeness"
 GAPS, REDACTIONS, CHANGES = "gaps.json", "redactions.json", "access/changes.json"
+EXCEPTIONS = "access/exceptions.json"
 POPULATION, SAMPLE = "population/prs.jsonl", "sample.json"
 POPULATION_NOTE = "log/checkpoints/population.note"
 
@@ -46,6 +47,7 @@ def check_completeness(
 ) -> Completeness:
     """Compare the pack's own account of gaps and population with what its entries show."""
     figures = _check_account(files, log, findings)
+    _check_exceptions(files, log, findings)
     rows = _population(files)
     named = _named(log, scope["population_end"])
     for row in rows:
@@ -95,6 +97,27 @@ def _check_account(files: Container, log: Log, findings: Findings) -> dict[str, 
         "all listed",
     )
     return figures
+
+
+def _check_exceptions(files: Container, log: Log, findings: Findings) -> None:
+    """What reached a default branch past the portal is listed, all of it, where there was any."""
+    expected = [_row(index, leaf) for index, leaf in log.bypasses]
+    listed: dict[str, Any] = {"bypasses": []}
+    if EXCEPTIONS in files.members:
+        listed = strict_json.read_object(EXCEPTIONS, files.read(EXCEPTIONS))
+    if _spelled(listed) != _spelled({"bypasses": expected}):
+        raise Rejected(
+            CHECK,
+            EXCEPTIONS,
+            f"is not the {len(expected)} times that the entries say a branch was changed past the"
+            " portal",
+        )
+    if expected:
+        findings.saw(
+            CHECK,
+            f"{len(expected)} times commits reached a default branch that nobody countersigned: "
+            f"all listed in {EXCEPTIONS}",
+        )
 
 
 def _population(files: Container) -> list[dict[str, Any]]:

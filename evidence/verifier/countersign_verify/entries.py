@@ -48,8 +48,10 @@ _OUTCOMES = frozenset({"ok", "denied", "failed"})
 _SIGNING = "record.sign"  # its facts name the manifest of a pull request's record
 # Entries that name a pull request, and what comes before the dot where access is changed.
 _NAMING = frozenset({"proposal.open", "proposal.countersign", "proposal.reject", "proposal.merge"})
+# Commits on a default branch that no countersigned proposal accounts for.
+_BYPASSED = "branch.bypassed"
 _REVIEWING = frozenset({"access_review.run", "access_review.answer"})
-_NOTABLE = _NAMING | _REVIEWING | {_SIGNING}
+_NOTABLE = _NAMING | _REVIEWING | {_SIGNING, _BYPASSED}
 _ACCESS = frozenset(
     {"directory", "emergency", "identity", "member", "policy", "project_role", "provider"}
     | {"relation", "role", "service", "token"}
@@ -116,6 +118,7 @@ class Log:
     before: Tree = field(default_factory=Tree)  # what the entries continue
     incidents: list[Noted] = field(default_factory=list)  # gaps and erasures
     access: list[Noted] = field(default_factory=list)
+    bypasses: list[Noted] = field(default_factory=list)
     proposals: list[Noted] = field(default_factory=list)  # entries that name a pull request
     access_reviews: list[tuple[int, dict[str, Any], bytes | None]] = field(default_factory=list)
     manifests: dict[str, int] = field(default_factory=dict)  # digest of a record's -> its entry
@@ -136,6 +139,7 @@ class Log:
         self.phases += later.phases
         self.incidents += later.incidents
         self.access += later.access
+        self.bypasses += later.bypasses
         self.proposals += later.proposals
         self.access_reviews += later.access_reviews
         self.manifests |= later.manifests
@@ -349,6 +353,11 @@ def _is_notable(action: bytes) -> bool:
 
 def _note_action(log: Log, index: int, leaf: bytes, payload: bytes | None) -> None:
     fields = leaf_fields(index, leaf)
+    if fields["action"] == _BYPASSED:
+        log.bypasses.append((index, fields))
+        if fields["object"]["type"] == "proposal":
+            log.proposals.append((index, fields))
+        return
     if fields["outcome"] != "ok":
         return
     if fields["action"].partition(".")[0] in _ACCESS:
