@@ -16,11 +16,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
-            model_name='proposal',
-            name='merge_rules',
-            field=models.JSONField(default=dict),
-        ),
-        migrations.AddField(
             model_name='repository',
             name='watched_sha',
             field=models.CharField(blank=True, max_length=64),

@@ -66,8 +66,6 @@ class Proposal(TenantScoped):
     )  # why the last order came to nothing
     merge_sha = models.CharField(max_length=64, blank=True)  # empty: merged, but not from here
     merged_at = models.DateTimeField(null=True)
-    # By which rules the merge was allowed: {"digest", "policies"}.
-    merge_rules = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantScoped.Meta):

@@ -91,7 +91,7 @@ NO_NAMES = {
     "agent.Passage": "content_sha256 vector",
     "agent.Plan": "digest",
     "agent.Proposal": "branch base_branch base_sha head_sha diff_sha256 url digest merge_refused"
-    " merge_sha merge_signed_in merge_rules",
+    " merge_sha merge_signed_in",
     "agent.Recommendation": "catalogue_digest",
     "agent.Repository": "name default_branch watched_sha",
     "agent.Review": "digest",
