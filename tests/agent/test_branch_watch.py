@@ -4,18 +4,22 @@ import json
 import subprocess
 
 import pytest
+from django.conf import settings
 
-from agent import branch_watch, lifecycle, merging, repositories
+from agent import branch_watch, dossier, lifecycle, merging, pack_orders, repositories
 from agent.digests import proposal_digest
 from agent.forge import Check, Person
 from agent.models import Bypass, Proposal, Repository
-from agent.places import forge_address, local_forge
+from agent.pack_orders import PackOrder
+from agent.places import artifact_store, forge_address, local_forge
 from evidence.completeness import BYPASSED
-from evidence.models import StagedEntry
+from evidence.models import Pack, StagedEntry
 from evidence.ocsf import COMPLIANCE_FINDING, event
+from evidence.signing import FileKeys
 from tenants.actor import system_actor
 from tests.agent.bug_cases import WRITTEN
 from tests.at_browser import JUST_NOW
+from tests.evidence.verifier_corpus import unpacked, verified
 from tests.portal.standing import proposal_of
 
 
@@ -64,6 +68,8 @@ def proposal(in_acme, desk):
     forge.set_checks(address, request.number, head_sha=head, checks=[Check("lint: x", True, "")])
     made = proposal_of(in_acme.people["bo"], in_acme.project)
     made.repository, made.number, made.base_sha, made.head_sha = desk, request.number, base, head
+    diff = forge.diff(address, base, head)
+    made.diff_sha256 = artifact_store().put(made.tenant_id, diff).sha256
     made.digest = proposal_digest(made)
     made.save()
     return made
@@ -207,3 +213,26 @@ def test_an_import_by_hand_is_one_finding_however_many_commits(desk, git):
 
     row = Bypass.objects.get()
     assert (row.commit_count, len(row.commits), row.not_listed) == (23, 20, 3)
+
+
+def test_a_pack_lists_it_and_names_the_proposal_that_got_in_by_it(
+    in_acme, proposal, desk, git, tmp_path
+):
+    git("update-ref", "refs/heads/main", proposal.head_sha)
+    assert branch_watch.look(desk.pk) == 1
+    iris = in_acme.people["iris"].actor("page", signed_in=JUST_NOW)
+    pack = pack_orders.order_pack(PackOrder(Pack.Kind.PERIOD), by=iris)
+
+    dossier.build(pack.pk, FileKeys(settings.KEYS_DIR))
+
+    pack.refresh_from_db()
+    assert pack.state == Pack.State.READY, pack.problem
+    content = artifact_store().get(pack.tenant_id, pack.sha256)
+    files = unpacked(content)
+    (row,) = json.loads(files["access/exceptions.json"])["bypasses"]
+    assert row["action"] == BYPASSED
+    population = [json.loads(line) for line in files["population/prs.jsonl"].splitlines()]
+    assert [one["proposal"] for one in population] == [str(proposal.pk)]
+    found = verified(content, tmp_path, keys=[dossier.log_key()])
+    assert found.failure is None
+    assert any("1 times commits reached a default branch" in what for _, what in found.verified)
