@@ -16,7 +16,7 @@ from agent import (
     own_frameworks,
 )
 from agent.digests import proposal_digest
-from agent.models import BriefReading, CatalogueRefresh, FlakyTest, Recommendation, Task
+from agent.models import BriefReading, Bypass, CatalogueRefresh, FlakyTest, Recommendation, Task
 from agent.places import artifact_store
 from authz import (
     access_reviews,
@@ -121,6 +121,15 @@ def _fill(made: Stocked, entries: int) -> None:
     old_pack = pack_of(proposal, over=True)
     export = export_of(word.encode())
     record_of(proposal, word.encode())
+    Bypass.objects.create(
+        repository=proposal.repository,
+        proposal=proposal,
+        before_sha="a" * 40,
+        after_sha="c" * 40,
+        commits=[{"sha": "c" * 40, "at": "", "by": f"{word} author", "said": f"{word} by hand"}],
+        commit_count=2,
+        rewritten=True,
+    )
     service = tokens.add_service(word, [Role.DEVELOPER], project=project, by=by)
     token, secret = tokens.create_token(
         tomas, word, [Permission.TASK_VIEW, Permission.LEDGER_VIEW], days=9, by=by
