@@ -10,7 +10,8 @@ from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.controls import Control, Framework, Known, frameworks, rules, with_own
 from evidence.models import ControlDocument, OwnFramework
-from evidence.oscal_catalogue import NotOscal, read_catalogue
+from evidence.oscal_catalogue import read_catalogue
+from evidence.oscal_files import NotOscal
 from tenants.actor import Actor
 from tenants.scope import current_tenant_id
 
@@ -41,10 +42,16 @@ def framework_of(row: OwnFramework) -> Framework:
 
 
 def import_framework(
-    framework_id: str, content: bytes, profiles: Sequence[bytes] = (), *, by: Actor
+    framework_id: str,
+    content: bytes,
+    profiles: Sequence[bytes] = (),
+    *,
+    names: Sequence[str] = (),
+    by: Actor,
 ) -> OwnFramework:
     """Read an OSCAL catalogue into the tenant's frameworks, or anew in place of what it was.
 
+    names: what the files are called, the catalogue first; each may be JSON, YAML or XML.
     What people said of which rules show its controls stays, for those that are still in it. Raises
     Denied, or BadRequest naming the field.
     """
@@ -61,7 +68,7 @@ def import_framework(
     if any(len(one) > LARGEST for one in (content, *profiles)):
         raise BadRequest({"file": f"has more than {LARGEST >> 20} MiB"})
     try:
-        found = read_catalogue(content, profiles)
+        found = read_catalogue(content, profiles, names=names)
     except NotOscal as fault:
         raise BadRequest({"file": str(fault)}) from fault
     titles = {one.title for one in frameworks().values()}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from evidence.oscal_files import NotOscal, read_oscal
+
 MOST = 5_000  # controls in one catalogue
 LONGEST = 300  # characters of a title that are kept
 LONGEST_ID = 30  # characters; a longer label is a sentence, as some practices of NIST's SSDF have
-
-
-class NotOscal(ValueError):
-    """A file is no OSCAL catalogue or profile that can be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +34,46 @@ class Published:
     groups: list[tuple[str, list[Listed]]] = field(default_factory=list)
 
 
-def read_catalogue(content: bytes, profiles: Sequence[bytes] = ()) -> Published:
-    """The controls of an OSCAL catalogue in JSON; those that it calls withdrawn are left out.
+def read_catalogue(
+    content: bytes, profiles: Sequence[bytes] = (), *, names: Sequence[str] = ()
+) -> Published:
+    """The controls of an OSCAL catalogue; those that it calls withdrawn are left out.
 
-    profiles: OSCAL profiles in JSON, least demanding first. A control is of the level of the first
-    that names it, from 1, or else of the one in its own property `level`, or of none (0). Raises
-    NotOscal.
+    profiles: OSCAL profiles, least demanding first. A control is of the level of the first that
+    names it, from 1, or else of the one in its own property `level`, or of none (0). names: what
+    the files are called, the catalogue first. Each may be JSON, YAML or XML. Raises NotOscal.
     """
-    catalogue = _part(content, "catalog")
+    called = [*names, *[""] * (1 + len(profiles) - len(names))]
+    catalogue = read_oscal(content, "catalog", called[0])
     metadata = catalogue.get("metadata")
     if not isinstance(metadata, dict):
-        raise NotOscal("the catalogue has no metadata")
+        raise NotOscal("the catalogue has no metadata; expected its title and version there")
     found = list(_groups(catalogue, ""))
     keys = [str(control.get("id", "")) for _, controls in found for control in controls]
     levels: dict[str, int] = {}
-    for level, profile in enumerate(profiles, start=1):
-        for key in _named_by(_part(profile, "profile"), keys):
+    for level, (profile, name) in enumerate(zip(profiles, called[1:], strict=True), start=1):
+        try:
+            chosen = _named_by(read_oscal(profile, "profile", name), keys)
+        except NotOscal as fault:
+            raise NotOscal(f"the profile {name or level}: {fault}") from fault
+        for key in chosen:
             levels.setdefault(key, level)
     groups = [
         (title, [_listed(control, levels) for control in controls]) for title, controls in found
     ]
     ids = [one.id for _, controls in groups for one in controls]
     if not ids:
-        raise NotOscal("the catalogue lists no control")
+        raise NotOscal("the catalogue lists no control; expected them in its groups or itself")
     if len(ids) > MOST:
         raise NotOscal(f"the catalogue lists {len(ids)} controls; at most {MOST} are taken")
-    if len(set(ids)) != len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise NotOscal(f"the catalogue lists the control {twice} twice")
+    for what, all_of in (("control", ids), ("id", keys)):
+        if twice := [one for one, times in Counter(all_of).items() if times > 1]:
+            raise NotOscal(f"the catalogue lists the {what} {twice[0]} twice; expected it once")
     return Published(
         _text(metadata.get("title"), "title of the catalogue"),
         _text(metadata.get("version"), "version of the catalogue"),
         [(title, controls) for title, controls in groups if controls],
     )
-
-
-def _part(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        whole = json.loads(content)
-    except ValueError as fault:
-        raise NotOscal(f"this is no JSON: {fault}") from fault
-    part = whole.get(name) if isinstance(whole, dict) else None
-    if not isinstance(part, dict):
-        raise NotOscal(f'this is no OSCAL {name} in JSON: there is no object "{name}" at the top')
-    return part
 
 
 def _groups(part: Mapping[str, Any], above: str) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
@@ -150,12 +144,12 @@ def _chosen(one: Mapping[str, Any], how: str, keys: Sequence[str]) -> list[str]:
 def _rows(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     rows = of.get(name, [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise NotOscal(f"{name} is no list of objects")
+        raise NotOscal(f'"{name}" is no list of objects; expected one as OSCAL has it')
     return rows
 
 
 def _text(value: Any, what: str) -> str:
     text = " ".join(value.split()) if isinstance(value, str) else ""
     if not text or "\0" in text:
-        raise NotOscal(f"the {what} is missing")
+        raise NotOscal(f"the {what} is missing; expected a text")
     return text[:LONGEST]

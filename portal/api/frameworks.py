@@ -78,14 +78,15 @@ def import_own_framework(
     file: File[UploadedFile],
     profiles: list[UploadedFile] = NO_PROFILES,
 ) -> Status[OwnFramework]:
-    """Bring an OSCAL catalogue in JSON along, or anew in place of what it was. profiles: OSCAL
-    profiles; the first one given is level 1, and so on."""
+    """Bring an OSCAL catalogue along, or anew in place of what it was. profiles: OSCAL profiles;
+    the first one given is level 1, and so on. Each file may be JSON, YAML or XML."""
     require(request.actor, Permission.FRAMEWORK_CHANGE, _tenant())
     given = [file, *profiles]
     if any((one.size or 0) > own_frameworks.LARGEST for one in given):
         raise BadRequest({"file": f"has more than {own_frameworks.LARGEST >> 20} MiB"})
     content, *levels = [one.read() for one in given]
-    row = own_frameworks.import_framework(said.id, content, levels, by=request.actor)
+    names = [one.name or "" for one in given]
+    row = own_frameworks.import_framework(said.id, content, levels, names=names, by=request.actor)
     return Status(201, row)
 
 

@@ -154,10 +154,13 @@ def _imported(request: PortalRequest) -> OwnFramework:
     if any(file and (file.size or 0) > LARGEST for file in files):
         raise BadRequest({"file": f"has more than {LARGEST >> 20} MiB"})
     contents = [file.read() for file in files if file]
+    names = [file.name or "" for file in files if file]
     if files[0] is None:
-        raise BadRequest({"file": "choose an OSCAL catalogue in JSON"})
+        raise BadRequest({"file": "choose an OSCAL catalogue in JSON, YAML or XML"})
     wanted = request.POST.get("id", "").strip()
-    return own_frameworks.import_framework(wanted, contents[0], contents[1:], by=request.actor)
+    return own_frameworks.import_framework(
+        wanted, contents[0], contents[1:], names=names, by=request.actor
+    )
 
 
 def _groups(one: Framework, now: Standing, rows: list[dict[str, Any]]) -> list[dict[str, object]]:

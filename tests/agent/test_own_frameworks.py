@@ -12,7 +12,8 @@ from authz.errors import BadRequest, Conflict, Denied
 from evidence import ledger
 from evidence.controls import NONE, SNAPSHOT_ACTION, UPLOAD, rules, shipped
 from evidence.models import OwnFramework
-from evidence.oscal_catalogue import NotOscal, read_catalogue
+from evidence.oscal_catalogue import read_catalogue
+from evidence.oscal_files import NotOscal
 from tenants.scope import tenant_scope
 from tests.at_browser import JUST_NOW
 from tests.evidence import nist_shaped_catalogue as nist
@@ -53,8 +54,8 @@ def test_profiles_say_the_levels_from_the_least_demanding_on():
     ("content", "said"),
     [
         (b"{", "no JSON"),
-        (b"[]", "no object"),
-        (b'{"profile": {}}', "no object"),
+        (b"[]", "expected an object"),
+        (b'{"profile": {}}', "expected an object"),
         (b'{"catalog": {}}', "no metadata"),
         (b'{"catalog": {"metadata": {"title": "x", "version": "1"}}}', "no control"),
         (small_catalogue(groups="x"), "no list of objects"),

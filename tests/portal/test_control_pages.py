@@ -1,8 +1,11 @@
 """Control coverage on pages, and packs about more than one proposal."""
 
-import pytest
+from pathlib import Path
 
-from evidence.models import Pack
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from evidence.models import OwnFramework, Pack
 from tenants.scope import tenant_scope
 from tests.portal.standing import proposal_of, repository_in, sealed
 
@@ -70,3 +73,54 @@ def test_the_api_takes_the_same_order(acme, sign_in):
 
     assert answer.status_code == 202
     assert answer.json()["kind"] == "framework"
+
+
+FORMATS = Path(__file__).parents[1] / "evidence" / "three_formats"
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml", "xml"])
+def test_an_admin_brings_a_framework_along_in_each_format(acme, sign_in, kind):
+    tomas = sign_in(acme, "tomas")
+    form = tomas.get("/controls/import/").content.decode()
+    files = {
+        field: SimpleUploadedFile(f"{name}.{kind}", (FORMATS / f"{name}.{kind}").read_bytes())
+        for field, name in (("file", "catalogue"), ("profiles", "profile"))
+    }
+
+    answer = tomas.post("/controls/import/", files | {"id": "house"})
+
+    assert form.count(f".{kind},") == 2
+    assert (answer.status_code, answer["Location"]) == (302, "/controls/house/")
+    with tenant_scope(acme.scope):
+        row = OwnFramework.objects.get()
+    assert [[(one["id"], one["level"]) for one in group["controls"]] for group in row.groups] == [
+        [("z-1", 1)],
+        [("AC-2", 0)],
+        [("AC-1", 1), ("AC-1(1)", 0)],
+    ]
+
+
+def test_a_framework_that_could_harm_comes_back_with_what_to_do(acme, sign_in):
+    laughs = b"<!DOCTYPE catalog [<!ENTITY a 'ha'>]><catalog>&a;</catalog>"
+
+    answer = sign_in(acme, "tomas").post(
+        "/controls/import/",
+        {"id": "house", "file": SimpleUploadedFile("c.xml", laughs)},
+    )
+
+    assert answer.status_code == 422
+    assert "OSCAL has no use for it; take it out" in answer.content.decode()
+    with tenant_scope(acme.scope):
+        assert not OwnFramework.objects.exists()
+
+
+def test_the_name_of_an_uploaded_file_says_what_its_content_leaves_open(acme, sign_in):
+    flow = b"{catalog: {metadata: {title: T, version: 1}, controls: [{id: a, title: Locks}]}}"
+    tomas = sign_in(acme, "tomas")
+
+    answers = [
+        tomas.post(address, {"id": "house", "file": SimpleUploadedFile("c.yaml", flow)})
+        for address in ("/controls/import/", "/api/v1/frameworks")
+    ]
+
+    assert [answer.status_code for answer in answers] == [302, 201]

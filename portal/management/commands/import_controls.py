@@ -20,26 +20,31 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("host", help="host of the tenant, such as acme.localhost")
-        parser.add_argument("file", type=Path, help="an OSCAL catalogue in JSON")
+        parser.add_argument("file", type=Path, help="an OSCAL catalogue in JSON, YAML or XML")
         parser.add_argument("--id", required=True, help="short name, such as nist-800-53")
         parser.add_argument(
             "--profile",
             type=Path,
             action="append",
             default=[],
-            help="an OSCAL profile in JSON; the first one given is level 1, and so on",
+            help="an OSCAL profile; the first one given is level 1, and so on",
         )
 
     def run(self, options: dict[str, Any]) -> None:
+        paths = [options["file"], *options["profile"]]
         try:
-            content, *profiles = [
-                path.read_bytes() for path in (options["file"], *options["profile"])
-            ]
+            content, *profiles = [path.read_bytes() for path in paths]
         except OSError as fault:
             raise CommandError(f"{fault.filename}: {fault.strerror}") from fault
         with tenant_scope(scope_at(options["host"])) as scope:
             try:
-                row = import_framework(options["id"], content, profiles, by=OPERATOR)
+                row = import_framework(
+                    options["id"],
+                    content,
+                    profiles,
+                    names=[path.name for path in paths],
+                    by=OPERATOR,
+                )
             except BadRequest as refusal:
                 raise CommandError(str(refusal)) from refusal
         count = sum(len(group["controls"]) for group in row.groups)
