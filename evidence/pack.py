@@ -49,7 +49,7 @@ PERIOD_START = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can carry
 
 _MADE_HERE = re.compile(
     r"(00-|manifest\.|(scope|report|gaps|redactions|sample)\.json$|known-limits\.md$"
-    r"|log/|keys/|population/|access/(changes|exceptions)\.json$)"
+    r"|log/|timestamps/|keys/|population/|access/(changes|exceptions)\.json$)"
 )
 _PULL_REQUEST = re.compile(r"prs/(?P<folder>[^/]+-[0-9]+)/(?P<rest>.+)")
 _HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]+))? \+[0-9]+(?:,([0-9]+))? @@")
@@ -129,6 +129,7 @@ def build_pack(
     earlier_sizes: Collection[int] = (),
     population_note: str | None = None,
     key_terms: Sequence[Mapping[str, Any]] = (),
+    timestamp: bytes | None = None,
 ) -> bytes:
     """The pack as bytes; see write_pack()."""
     out = BytesIO()
@@ -145,6 +146,7 @@ def build_pack(
         earlier_sizes=earlier_sizes,
         population_note=population_note,
         key_terms=key_terms,
+        timestamp=timestamp,
     )
     return out.getvalue()
 
@@ -163,6 +165,7 @@ def write_pack(
     earlier_sizes: Collection[int] = (),
     population_note: str | None = None,
     key_terms: Sequence[Mapping[str, Any]] = (),
+    timestamp: bytes | None = None,
 ) -> None:
     """Write the pack to `out`, a seekable file. The same arguments give the same bytes.
 
@@ -177,6 +180,8 @@ def write_pack(
     population_note: the head over `scope.population_end` entries, when that is not the pack's own.
     key_terms: the keys that signed this log up to the head, oldest first, as key_history.Term says
     them; the last is the signer's. Needed as soon as there was more than one.
+    timestamp: what a time-stamping authority answered about the SHA-256 of the head, as its log's
+    key alone signed it (a TimeStampResp of RFC 3161, DER). Nothing of it is checked here.
     Raises PackFault for entries that are not in the log, payloads that do not fit, paths that
     escape, documents that are missing, pull requests that the entries name and the population does
     not. A verifier checks more than that: it trusts nobody.
@@ -214,6 +219,8 @@ def write_pack(
             )
         if population_note is not None:
             contents["log/checkpoints/population.note"] = population_note.encode()
+        if timestamp is not None:
+            contents["timestamps/end.tsr"] = timestamp
         if len(key_terms) > 1:
             contents["keys/history.json"] = _key_history(key_terms, signer)
         if earlier_sizes:

@@ -92,6 +92,7 @@ class Sample:
     earlier_sizes: tuple[int, ...] = ()
     population_note: str | None = None
     key_terms: list[dict[str, Any]] = field(default_factory=list)
+    timestamp: bytes | None = None
 
     @property
     def checkpoint_note(self) -> str:
@@ -111,6 +112,7 @@ class Sample:
             earlier_sizes=self.earlier_sizes,
             population_note=self.population_note,
             key_terms=self.key_terms,
+            timestamp=self.timestamp,
         )
 
 
@@ -475,6 +477,7 @@ def verified(
     witnesses: Iterable[str] = (),
     previous: bytes | None = None,
     since: Mapping[str, int] | None = None,
+    tsa_ca: bytes | None = None,
 ) -> Findings:
     """What the verifier finds in `pack`."""
     path = folder / "pack.zip"
@@ -484,6 +487,7 @@ def verified(
         witnesses=[parse_key(key) for key in witnesses],
         previous=previous,
         since={parse_key(key): index for key, index in (since or {}).items()},
+        tsa_ca=tsa_ca,
     )
     return verify(path, trust)
 

@@ -9,7 +9,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from . import completeness, entries, envelope, key_history, notes, red_green, strict_json
+from . import (
+    completeness,
+    entries,
+    envelope,
+    key_history,
+    notes,
+    red_green,
+    strict_json,
+    timestamps,
+)
 from .access_reviews import check_access_reviews
 from .container import Container
 from .documents import check_documents, read_documents
@@ -43,7 +52,7 @@ REQUIRED = (
 )
 OPTIONAL = frozenset(
     {"log/checkpoints/start.note", "log/frontier.txt", "log/consistency.txt"}
-    | {completeness.POPULATION_NOTE, completeness.SAMPLE, key_history.FILE}
+    | {completeness.POPULATION_NOTE, completeness.SAMPLE, key_history.FILE, timestamps.FILE}
 )
 SCOPE = frozenset(
     {"format", "kind", "tenant", "object", "query", "origin", "coverage", "start"}
@@ -73,6 +82,8 @@ class Trust:
     previous: bytes | None = None
     # From which entry on a key signs, for those of `keys` where the auditor knows that.
     since: Mapping[VerifierKey, int] = field(default_factory=dict)
+    # The CA of a time-stamping authority, in PEM.
+    tsa_ca: bytes | None = None
 
 
 @dataclass
@@ -114,6 +125,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     _check_places(pack.files, scope, checkpoint, log, findings)
     _check_previous(trust.previous, pack.files, history, checkpoint, log, findings)
     _check_witnesses(trust, checkpoint, findings)
+    timestamps.check_timestamp(pack.files, trust.tsa_ca, checkpoint, key, findings)
     pull_requests = check_pull_requests(pack.files, history.keys)
     findings.saw(
         "pull request",

@@ -12,6 +12,7 @@ from . import __version__
 from .checks import Trust, verify
 from .findings import NUMBER, Findings, Unusable
 from .keys import WITNESS, keys_given, pins_given
+from .timestamps import ca_given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             since=since,
             witnesses=keys_given(given.witness, WITNESS),
             previous=_content(given.previous) if given.previous else None,
+            tsa_ca=ca_given(given.tsa_ca) if given.tsa_ca else None,
         )
         findings = verify(Path(given.pack), trust)
     except Unusable as fault:
@@ -64,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="VKEY_OR_FILE",
         help="a witness that must have cosigned the log's head; may be repeated",
+    )
+    parser.add_argument(
+        "--tsa-ca",
+        metavar="FILE",
+        help="certificates (PEM) of the CA behind the time-stamping authority that you trust: the "
+        "token in the pack is checked against them; without, it is NOT CHECKED",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

@@ -13,7 +13,7 @@ CHECKS: dict[int, tuple[str, ...]] = {
     4: ("signature", "checkpoint", "scope", "keys"),
     5: ("entries", "inclusion"),
     6: ("consistency",),
-    7: ("witness",),
+    7: ("witness", "timestamp"),
     8: ("completeness",),
     9: ("pull request", "approvals", "red/green"),
     10: ("controls",),
@@ -48,6 +48,7 @@ class Findings:
     pinned: bool = False
     witnesses: list[str] = field(default_factory=list)
     complete: bool = False  # every entry and every pull request between two heads is here
+    timestamp: dict[str, str] | None = None  # at, policy, serial: what an authority says
     failure: Rejected | None = None
 
     @property
@@ -80,6 +81,7 @@ class Findings:
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "complete": self.complete,
+            "timestamp": self.timestamp,
             "verified": [
                 {"number": NUMBER[check], "check": check, "what": what}
                 for check, what in sorted(self.verified, key=lambda seen: NUMBER[seen[0]])

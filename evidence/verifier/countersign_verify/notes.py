@@ -66,6 +66,15 @@ def signers(
     return found
 
 
+def signed_by(checkpoint: Checkpoint, key: VerifierKey) -> bytes:
+    """The head as a note with the first signature of `key` alone; ValueError when there is none."""
+    for name, key_hash, signature in checkpoint.lines:
+        if (name, key_hash) == (key.name, key.key_hash):
+            encoded = b64encode(key_hash + signature).decode()
+            return f"{checkpoint.text}\n{_MARK}{name} {encoded}\n".encode()
+    raise ValueError(f"{key.name} has not signed this head")
+
+
 def read_proof(check: str, subject: str, content: bytes) -> Proof:
     head, blank_line, note = _text(check, subject, content).partition("\n\n")
     lines = head.split("\n")
