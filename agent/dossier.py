@@ -30,6 +30,7 @@ from agent.places import artifact_store
 from agent.range_pack import write_range
 from agent.record import MOMENT, sign_record
 from agent.signed_records import files_of, folder_of
+from agent.stamping import said_of, stamped
 from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger
@@ -92,7 +93,7 @@ def _write(pack: Pack, keys: Keys, out: BinaryIO) -> tuple[dict[str, Any], dict[
     if pack.kind == Pack.Kind.EXPORT:
         return {}, write_export(out, partial(_tell, pack)).facts
     write = _write_proposal if pack.kind == Pack.Kind.PROPOSAL else write_range
-    return {"checkpoint_size": write(pack, keys, out).size}, {}
+    return {"checkpoint_size": write(pack, keys, out).size}, said_of(pack)
 
 
 def _tell(pack: Pack, done: int, total: int) -> None:
@@ -148,6 +149,7 @@ def _write_proposal(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
         entries=disclosed,
         leaf_hashes=ledger.leaf_hashes(checkpoint.size),
         checkpoint_note=cosigned_note(checkpoint),
+        timestamp=stamped(pack, checkpoint),
         files={
             **{f"{seen.folder}/{path}": content for path, content in seen.files.items()},
             "access/approvals.json": as_json({"approvals": approvals(proposal, entries)}),

@@ -23,6 +23,7 @@ from agent import (
     record,
     runner,
     sandbox_health,
+    stamping,
     tidying,
     upkeep,
 )
@@ -255,3 +256,11 @@ def build_pack(pack_id: str) -> None:
     except Exception as bug:
         dossier.give_up(UUID(pack_id), bug)
         raise
+
+
+@shared_task
+def stamp_pack(pack_id: str) -> None:
+    """Ask a time-stamping authority about the head of a pack. Not where the keys are: it goes
+    outside. Not tried again: the pack waits for seconds only.
+    """
+    stamping.ask(UUID(pack_id))

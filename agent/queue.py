@@ -79,6 +79,11 @@ def build_pack(pack_id: UUID) -> None:
     _send("build_pack", pack_id)
 
 
+def stamp_pack(pack_id: UUID) -> None:
+    """Have a time-stamping authority asked about the head of a pack."""
+    _send("stamp_pack", pack_id)
+
+
 def check_log(check_id: UUID) -> None:
     """Have the whole log recounted."""
     _send("check_log", check_id)

@@ -21,6 +21,7 @@ from agent.packing import (
 )
 from agent.record import MOMENT, sign_record
 from agent.signed_records import files_of, folder_of
+from agent.stamping import stamped
 from evidence import ledger
 from evidence.completeness import BYPASSED, POPULATION_ACTIONS, draw, sample_seed
 from evidence.controls import SNAPSHOT_ACTION, Seen
@@ -100,6 +101,7 @@ def write_range(pack: Pack, keys: Keys, out: BinaryIO) -> Checkpoint:
         entries=disclosed,
         leaf_hashes=ledger.leaf_hashes(checkpoint.size) if compared else (),
         checkpoint_note=cosigned_note(checkpoint),
+        timestamp=stamped(pack, checkpoint),
         files={
             **files,
             "access/approvals.json": as_json(

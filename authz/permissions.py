@@ -44,6 +44,7 @@ class Permission(StrEnum):
     RETENTION_APPLY = "retention.apply"  # what is older goes; leaves never do
     LOG_KEY_ROTATE = "log_key.rotate"  # another key signs the tenant's log from now on
     PACK_BUILD = "pack.build"  # the evidence worker builds what was asked for
+    PACK_STAMP = "pack.stamp"  # an authority outside is asked since when a pack's head was there
     MEMBER_VIEW = "member.view"
     MEMBER_ADMIT = "member.admit"
     MEMBER_REMOVE = "member.remove"

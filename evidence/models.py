@@ -346,6 +346,13 @@ class Pack(TenantScoped):
     # What was settled when the build began, so that building again gives the same bytes.
     start_size = models.BigIntegerField(null=True)
     population_end = models.BigIntegerField(null=True)
+    # The head that a time-stamping authority was asked about, and its whole answer once that is
+    # seen to be sound; else why there is none.
+    timestamp_size = models.BigIntegerField(null=True)
+    timestamp = models.BinaryField(null=True)
+    timestamped_at = models.DateTimeField(null=True)  # by the authority's clock
+    timestamped_by = models.CharField(max_length=253, blank=True)  # its host
+    timestamp_problem = models.TextField(blank=True)
     # How far it is: records of pull requests; of an export, files.
     records_done = models.PositiveIntegerField(default=0)
     records_total = models.PositiveIntegerField(default=0)
@@ -359,6 +366,12 @@ class Pack(TenantScoped):
     def unfinished(self) -> bool:
         """Whether it is still on its way."""
         return self.state in self.UNFINISHED
+
+    @property
+    def awaits_timestamp(self) -> bool:
+        """Whether an authority was to be asked about its head, and nothing came of it yet."""
+        asked = self.timestamp_size is not None
+        return asked and self.timestamp is None and not self.timestamp_problem
 
     @property
     def can_be_taken(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cryptography import x509
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -81,8 +82,11 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         raise ImproperlyConfigured(f"{name} must be networks like 10.1.0.0/16: {error}") from error
 
 
-def https(name: str) -> str:
-    """An address with TLS, without a name or password in it, as a folder; empty when not set."""
+def https(name: str, *, folder: bool = True) -> str:
+    """An address with TLS, without a name or password in it; empty when not set.
+
+    folder: whether it is to end with a slash.
+    """
     value = text(name, "").strip()
     if not value:
         return ""
@@ -91,7 +95,7 @@ def https(name: str) -> str:
         raise ImproperlyConfigured(
             f"{name} must look like https://packages.example.com/simple/, without a password"
         )
-    return value.rstrip("/") + "/"
+    return value.rstrip("/") + "/" if folder else value
 
 
 def addresses(name: str) -> dict[str, tuple[str, int]]:
@@ -116,6 +120,21 @@ def file(name: str) -> Path | None:
     if not Path(value).is_file():
         raise ImproperlyConfigured(f"{name}: there is no file {value}")
     return Path(value)
+
+
+def authority(name: str) -> bytes:
+    """The certificates in a PEM file, of which one signed itself; empty when NAME is not set."""
+    path = file(name)
+    if path is None:
+        return b""
+    try:
+        pem = path.read_bytes()
+        found = x509.load_pem_x509_certificates(pem)
+    except (OSError, ValueError) as error:
+        raise ImproperlyConfigured(f"{name}: {path} holds no certificate: {error}") from error
+    if not any(one.subject == one.issuer for one in found):
+        raise ImproperlyConfigured(f"{name}: no certificate in {path} signed itself, as a CA does")
+    return pem
 
 
 def database(name: str) -> dict[str, Any]:

@@ -78,6 +78,11 @@ if len(WITNESSES) < WITNESS_QUORUM:
     raise ImproperlyConfigured(
         f"WITNESS_QUORUM={WITNESS_QUORUM}, but WITNESSES names {len(WITNESSES)}"
     )
+# Who says since when the head of a pack was there (RFC 3161), and who vouches for it; none: nobody.
+TIMESTAMP_URL = environment.https("TIMESTAMP_URL", folder=False)
+TIMESTAMP_CA = environment.authority("TIMESTAMP_CA")
+if bool(TIMESTAMP_URL) != bool(TIMESTAMP_CA):
+    raise ImproperlyConfigured("TIMESTAMP_URL and TIMESTAMP_CA go together: set both, or neither")
 PACK_DAYS = environment.number("PACK_DAYS", 30)  # how long a pack can be downloaded
 # Wheels and codemods for upgrades, served to sandboxes; need not exist.
 PACKAGES_DIR = Path(environment.text("PACKAGES_DIR", str(DATA_DIR / "packages")))

@@ -130,29 +130,37 @@ def post_json(
     return _answer(host, response, raw)
 
 
-def fetch_document(address: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """GET `address`, or POST `body` (JSON) to it: the status (never a redirect) and what came.
+def fetch_document(
+    address: str,
+    body: bytes | None = None,
+    *,
+    kind: str = "application/json",
+    accept: str = "application/json, */*;q=0.5",
+    seconds: float = FOR_A_DOCUMENT,
+    largest: int = LARGEST_DOCUMENT,
+) -> tuple[int, bytes]:
+    """GET `address`, or POST `body` to it: the status (never a redirect) and what came.
 
-    For jobs: large, slow and of any kind. Otherwise as fetch_json(). Raises NotFetched.
+    For jobs: large, slow and of any kind. kind: of the body. accept: what is wanted. seconds: for
+    all of it. largest: bytes. Otherwise as fetch_json(). Raises NotFetched.
     """
     parts = _parts(address)
     host, port, tls = str(parts.hostname), _port(parts), parts.scheme == "https"
     connection = _Pinned(host, port, _allowed_addresses(host, port, tls=tls), tls=tls)
-    sent = {"Accept": "application/json, */*;q=0.5", "Connection": "close"}
-    sent["User-Agent"] = "countersign-catalogue"
+    sent = {"Accept": accept, "Connection": "close", "User-Agent": "countersign"}
     if body is not None:
-        sent["Content-Type"] = "application/json"
+        sent["Content-Type"] = kind
     try:
-        with _ending_in_time(connection, FOR_A_DOCUMENT):
+        with _ending_in_time(connection, seconds):
             connection.request("GET" if body is None else "POST", _path(parts), body, sent)
             with connection.getresponse() as response:
-                raw = response.read(LARGEST_DOCUMENT + 1)
+                raw = response.read(largest + 1)
     except (OSError, http.client.HTTPException, ValueError) as error:
         log.warning("fetching failed", host=host, error=repr(error))
         raise NotFetched(f"{host} does not answer as it should") from error
     if connection.is_late:
         raise NotFetched(f"{host} does not answer in time")
-    _is_whole(host, response, raw, LARGEST_DOCUMENT)
+    _is_whole(host, response, raw, largest)
     return response.status, raw
 
 

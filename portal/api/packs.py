@@ -48,6 +48,13 @@ class PackOut(Schema):
         description="When its file was deleted; what it said stays."
     )
     can_be_taken: bool = Field(description="Whether its file can be downloaded now.")
+    timestamped_at: datetime | None = Field(
+        description="Since when, at the latest, its head was there, by an authority's clock."
+    )
+    timestamped_by: str = Field(description="That authority's host; empty when there is no token.")
+    timestamp_problem: str = Field(
+        description="Why the authority's token is not in it; empty otherwise."
+    )
     problem: str = Field(description="Why it could not be built; empty otherwise.")
 
 

@@ -67,6 +67,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     P.LOG_KEY_ROTATE: ("have another key sign the log", "had another key sign the log"),
     P.RECORD_SIGN: ("sign the record of a proposal", "signed the record of a proposal"),
     P.PACK_BUILD: ("build an evidence pack", "worked on an evidence pack"),
+    P.PACK_STAMP: ("have a pack time-stamped", "asked a time-stamping authority about a pack"),
     "document.download": ("download a document", "downloaded a document for controls"),
     "decision.batch": ("put answers on record", "put answers of the portal on record"),
     "configuration.snapshot": ("note the settings", "noted which settings are in force"),

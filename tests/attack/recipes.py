@@ -777,6 +777,7 @@ JOBS = {
     "agent.jobs.merge_proposal": Job(("{proposal}",)),
     "agent.jobs.refresh_proposal": Job(("{proposal}",)),
     "agent.jobs.build_pack": Job(("{pack}",)),
+    "agent.jobs.stamp_pack": Job(("{pack}",)),
     "agent.jobs.withdraw_proposal": Job(("{proposal}",)),
     "agent.jobs.index_repository": Job(("{repository}",)),
     "agent.jobs.index_code": Job(("{repository}",)),

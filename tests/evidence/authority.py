@@ -122,6 +122,11 @@ class Authority:
         asked = ("-digest", digest.hex(), f"-{algorithm}", "-cert")
         return self.answer(self._openssl("ts", "-query", *asked))
 
+    def without_nonce(self, digest: bytes) -> bytes:
+        """The answer to a query about a SHA-256 digest that has no nonce."""
+        asked = ("-digest", digest.hex(), "-sha256", "-cert", "-no_nonce")
+        return self.answer(self._openssl("ts", "-query", *asked))
+
     def _openssl(self, *arguments: str) -> bytes:
         command = ["openssl", *arguments, "-config", str(self.home / "ts.cnf")]
         return subprocess.run(command, check=True, capture_output=True).stdout

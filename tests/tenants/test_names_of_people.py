@@ -118,7 +118,8 @@ NO_NAMES = {
     "evidence.LogKey": "origin vkey",
     "evidence.OpenIntent": "action object_type object_id run trace",
     "evidence.OwnFramework": "framework_id sha256",
-    "evidence.Pack": "object_type object_id requested_by sha256 run framework",
+    "evidence.Pack": "object_type object_id requested_by sha256 run framework timestamp"
+    " timestamped_by timestamp_problem",
     "evidence.Payload": "salt",
     "evidence.SignedRecord": "object_id head_sha files manifest_sha256 fingerprint",
     "evidence.StagedEntry": "salt",
