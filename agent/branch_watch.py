@@ -119,7 +119,7 @@ def _uncountersigned(
     for commit in arrived.commits:
         if commit.sha in covered:
             continue
-        if set(commit.parents[1:]) & signed.keys() and forge.merges_cleanly(
+        if set(commit.parents[1:]) & signed.keys() and forge.only_joins(
             forge_address(repository), commit
         ):
             continue

@@ -118,7 +118,7 @@ class Forge(Protocol):
         """What came to a branch since it stood at `since`, a sha."""
         ...
 
-    def merges_cleanly(self, repo: Repository, commit: Commit) -> bool:
+    def only_joins(self, repo: Repository, commit: Commit) -> bool:
         """Whether a commit of two parents holds what these two give, and nothing besides."""
         ...
 

@@ -25,7 +25,7 @@ def arrivals(git_dir: Path, since: str, tip: str) -> Arrivals:
     return Arrivals(tip, tuple(found), objects.is_ancestor(git_dir, since, tip))
 
 
-def merges_cleanly(git_dir: Path, commit: Commit) -> bool:
+def only_joins(git_dir: Path, commit: Commit) -> bool:
     """Whether its tree is what git makes of its two parents by itself."""
     if len(commit.parents) != 2:
         return False

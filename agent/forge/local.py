@@ -171,8 +171,8 @@ class LocalForge:
         git_dir = self._open(repo)
         return history.arrivals(git_dir, since, self._tip(self._branches(git_dir), branch))
 
-    def merges_cleanly(self, repo: Repository, commit: Commit) -> bool:
-        return history.merges_cleanly(self._open(repo), commit)
+    def only_joins(self, repo: Repository, commit: Commit) -> bool:
+        return history.only_joins(self._open(repo), commit)
 
     def tree(self, repo: Repository, sha: str) -> str:
         policy.check_sha(sha)
