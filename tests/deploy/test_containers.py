@@ -153,6 +153,27 @@ def test_only_the_file_for_packages_lets_the_agent_out_to_a_registry(compose):
     assert agent["environment"]["PACKAGE_REGISTRY"].startswith("${PACKAGE_REGISTRY:?")
 
 
+def test_who_holds_keys_stays_inside_where_packs_are_time_stamped(compose):
+    more = yaml.safe_load((DEPLOY / "compose.timestamps.yaml").read_text())
+
+    assert set(more["services"]) == {"agent", "evidence"}
+    agent, evidence = more["services"]["agent"], more["services"]["evidence"]
+    assert set(agent) - {"networks"} == set(evidence) == {"environment", "volumes"}
+    assert set(agent["networks"]) == {"inside", "outside"} <= set(compose["networks"])
+    # Both know the same authority and find its CA where the setting says.
+    assert (agent["environment"], agent["volumes"]) == (
+        evidence["environment"],
+        evidence["volumes"],
+    )
+    (mount,) = agent["volumes"]
+    assert mount.endswith(f":{agent['environment']['TIMESTAMP_CA']}:ro")
+    assert mount.startswith("${TIMESTAMP_CA_FILE:?")
+    assert agent["environment"]["TIMESTAMP_URL"].startswith("${TIMESTAMP_URL:?")
+    settings = (DEPLOY.parent / "portal" / "settings.py").read_text()
+    assert set(agent["environment"]) == {"TIMESTAMP_URL", "TIMESTAMP_CA"}
+    assert all(f'"{name}"' in settings for name in agent["environment"])
+
+
 def test_the_health_of_copies_is_the_beat_that_the_command_leaves(compose, tmp_path):
     """The check of the compose file, with a file of ours in place of the container's."""
     service = compose["services"]["log-copies"]
