@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any
 from uuid import UUID
 
@@ -24,13 +23,14 @@ ACTOR_TYPES = frozenset({"human", "agent", "robot", "system"})
 DOORS = frozenset({"page", "api", "job", "cli", "scim"})
 # Numbers that the two ways of writing JSON spell differently; text that looks so costs time only.
 # A quote stands before each colon that a number may follow: ids in text do not look so.
-# It begins with a set of characters, which the matcher looks for by itself.
 _ODD_NUMBER = re.compile(
-    r"[:,\[](?:(?<=\":)|(?<=[,\[]))-?"
-    r"(?:[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.0(?![0-9])|[0-9]{16}|NaN|Infinity)"
+    r"(?:\":|[,\[])-?(?:[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.0(?![0-9])|[0-9]{16}|NaN|Infinity)"
 )
-# What json.JSONEncoder makes anew for each text, and takes longer to make than to use.
-_PARTS = c_make_encoder(None, str, encode_basestring, None, ":", ",", True, False, True)
+# Made once: json.dumps() makes another each time that it is told anything.
+_WRITER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str
+).encode
+_LEAF_WRITER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 PHASES = frozenset({"intent", "decision", "result", "gap", "redaction"})
 OUTCOMES = frozenset({"ok", "denied", "failed"})
 POLICY_DECISIONS = frozenset({"allow", "deny"})
@@ -50,7 +50,7 @@ def payload_bytes(facts: Mapping[str, Any]) -> bytes:
     Raises LeafFault for what canonical JSON cannot hold.
     """
     try:
-        quick = "".join(_PARTS(facts, 0))
+        quick = _WRITER(facts)
         # The standard library takes a tenth of the time, and every change waits for this. Odd
         # numbers and keys beyond ASCII are where the two differ; a property test compares them.
         if quick.isascii() and not _ODD_NUMBER.search(quick):
@@ -103,14 +103,26 @@ def build_leaf(
         _one_of("policy.decision", policy["decision"], POLICY_DECISIONS)
     if not action or not object_type or not object_id:
         raise LeafFault("an entry names its action, with the type and id of its object")
+    at = recorded_at.astimezone(UTC).replace(tzinfo=None)
     leaf = _written(
-        f'{{"action":{_text(action)},"actor":{{"id":{_text(actor["id"])},'
-        f'"name":{_text(actor["name"])},"on_behalf_of":{_text(actor["on_behalf_of"])},'
-        f'"type":"{actor["type"]}"}},"door":"{door}","id":"{entry_id}",'
-        f'"object":{{"id":{_text(object_id)},"type":{_text(object_type)}}},'
-        f'"outcome":"{outcome}","payload":{_payload(payload)},"phase":"{phase}",'
-        f'"policy":{_policy(policy)},"run":{_text(run)},"tenant":"{tenant_id}",'
-        f'"trace":{_text(trace)},"ts":"{_utc(recorded_at)}","v":1}}'
+        {
+            "v": 1,
+            "id": str(entry_id),
+            "ts": f"{at.isoformat(timespec='microseconds')}Z",
+            "tenant": str(tenant_id),
+            "actor": dict(actor),
+            "door": door,
+            "action": action,
+            "object": {"type": object_type, "id": object_id},
+            "phase": phase,
+            "outcome": outcome,
+            "policy": None if policy is None else dict(policy),
+            "payload": None
+            if payload is None
+            else {"alg": COMMITMENT, "commitment": payload[0], "size": payload[1]},
+            "run": run,
+            "trace": trace,
+        }
     )
     if len(leaf) >= LEAF_LIMIT:
         raise LeafTooLarge(
@@ -120,37 +132,16 @@ def build_leaf(
     return leaf
 
 
-def _written(leaf: str) -> bytes:
-    """RFC 8785 for what a leaf holds: text, whole numbers, nothing, under keys in ASCII, in order.
+def _written(fields: dict[str, Any]) -> bytes:
+    """RFC 8785 for what a leaf holds: text, whole numbers, nothing, under keys in ASCII.
 
-    Put together by hand, because every change waits for this: a leaf has no other fields. A
-    property test compares it with the reference implementation.
+    The standard library writes such values just alike, in a tenth of the time; every change waits
+    for this. A property test compares it with the reference implementation.
     """
     try:
-        return leaf.encode()
+        return _LEAF_WRITER(fields).encode()
     except UnicodeError as fault:
         raise LeafFault(f"not canonical JSON: {fault}") from fault
-
-
-def _text(text: str | None) -> str:
-    return "null" if text is None else encode_basestring(text)
-
-
-def _payload(payload: tuple[str, int] | None) -> str:
-    if payload is None:
-        return "null"
-    return f'{{"alg":"{COMMITMENT}","commitment":{_text(payload[0])},"size":{payload[1]:d}}}'
-
-
-def _policy(policy: Mapping[str, str] | None) -> str:
-    if policy is None:
-        return "null"
-    return f'{{"decision":"{policy["decision"]}","digest":{_text(policy["digest"])}}}'
-
-
-def _utc(moment: datetime) -> str:
-    # The offset of UTC is cut off again: this is what all times here are written as.
-    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 def _canonical(fields: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,6 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django_tenants.postgresql_backend.base import FakeTenant
 from django_tenants.postgresql_backend.introspection import DatabaseSchemaIntrospection
 
-from tenants.backend.prepared import begun
 from tenants.backend.schema import WalledSchemaEditor
 from tenants.scope import pinned
 
@@ -109,11 +108,6 @@ class DatabaseWrapper(postgresql.DatabaseWrapper):
     def close(self) -> None:
         self._told = None
         super().close()
-
-    def _commit(self) -> None:
-        # Of a change that was committed along with its entry nothing is left to be.
-        if self.connection is None or begun(self.connection):
-            super()._commit()  # type: ignore[misc]  # as above
 
     def rollback(self) -> None:
         try:

@@ -7,8 +7,6 @@ import pytest
 from django.conf import settings
 
 from agent import branch_watch, dossier, lifecycle, merging, pack_orders, repositories
-from agent.digests import proposal_digest
-from agent.forge import Check, Person
 from agent.models import Bypass, Proposal, Repository
 from agent.pack_orders import PackOrder
 from agent.places import artifact_store, forge_address, local_forge
@@ -18,9 +16,9 @@ from evidence.ocsf import COMPLIANCE_FINDING, event
 from evidence.signing import FileKeys
 from tenants.actor import system_actor
 from tests.agent.bug_cases import WRITTEN
+from tests.agent.real_proposals import proposed
 from tests.at_browser import JUST_NOW
 from tests.evidence.verifier_corpus import unpacked, verified
-from tests.portal.standing import proposal_of
 
 
 @pytest.fixture
@@ -50,29 +48,7 @@ def git(desk):
 @pytest.fixture
 def proposal(in_acme, desk):
     """What came of a request of bo's: one commit on a branch of the real forge, open."""
-    forge, address = local_forge(), forge_address(desk)
-    base = forge.head(address, "main")
-    head = forge.publish(
-        address,
-        branch="countersign/t-1",
-        base_sha=base,
-        changes={"docs/one.md": b"# One\n"},
-        message="docs: one",
-        author=Person("Agent", "agent@example.com"),
-        co_author=None,
-        when=WRITTEN,
-    )
-    request = forge.open_pull_request(
-        address, branch="countersign/t-1", base="main", title="One", body="x", draft=False, key="k"
-    )
-    forge.set_checks(address, request.number, head_sha=head, checks=[Check("lint: x", True, "")])
-    made = proposal_of(in_acme.people["bo"], in_acme.project)
-    made.repository, made.number, made.base_sha, made.head_sha = desk, request.number, base, head
-    diff = forge.diff(address, base, head)
-    made.diff_sha256 = artifact_store().put(made.tenant_id, diff).sha256
-    made.digest = proposal_digest(made)
-    made.save()
-    return made
+    return proposed(in_acme, desk)
 
 
 def by_hand(git, *parents, tree="main^{tree}", said="by hand"):
@@ -235,4 +211,4 @@ def test_a_pack_lists_it_and_names_the_proposal_that_got_in_by_it(
     assert [one["proposal"] for one in population] == [str(proposal.pk)]
     found = verified(content, tmp_path, keys=[dossier.log_key()])
     assert found.failure is None
-    assert any("1 times commits reached a default branch" in what for _, what in found.verified)
+    assert any("nobody countersigned: 1, all listed" in what for _, what in found.verified)

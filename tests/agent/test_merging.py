@@ -11,9 +11,8 @@ from django.utils import timezone
 
 import agent
 from agent import lifecycle, merging, repositories, upkeep
-from agent.digests import proposal_digest
 from agent.errors import IllegalMove, StaleDigest
-from agent.forge import Check, ForgeUnavailable, Person
+from agent.forge import ForgeUnavailable, Person
 from agent.forge.local import LocalForge
 from agent.models import Proposal
 from agent.places import forge_address, local_forge
@@ -24,8 +23,8 @@ from authz.models import Grant
 from evidence.models import StagedEntry
 from tenants.actor import Actor, SignedIn, system_actor
 from tenants.scope import tenants_with_work
+from tests.agent.real_proposals import proposed
 from tests.at_browser import JUST_NOW
-from tests.portal.standing import proposal_of
 
 WRITTEN = datetime(2026, 1, 5, tzinfo=UTC)
 NEVER_NOW = """@id("closed")
@@ -56,28 +55,7 @@ def proposal(in_acme):
         written=WRITTEN,
         by=system_actor("test", "cli"),
     )
-    forge, address = local_forge(), forge_address(repository)
-    base = forge.head(address, "main")
-    head = forge.publish(
-        address,
-        branch="countersign/t-1",
-        base_sha=base,
-        changes={"docs/adr/one.md": b"# One\n"},
-        message="docs: one",
-        author=Person("Agent", "agent@example.com"),
-        co_author=None,
-        when=WRITTEN,
-    )
-    request = forge.open_pull_request(
-        address, branch="countersign/t-1", base="main", title="One", body="x", draft=False, key="k"
-    )
-    forge.set_checks(address, request.number, head_sha=head, checks=[Check("lint: x", True, "")])
-    made = proposal_of(in_acme.people["bo"], in_acme.project)
-    made.repository, made.number, made.base_sha, made.head_sha = (
-        repository, request.number, base, head,
-    )  # fmt: skip
-    made.digest = proposal_digest(made)
-    made.save()
+    made = proposed(in_acme, repository)
     lifecycle.countersign(
         made, made.digest, reviewer=in_acme.people["lin"], by=by(in_acme, "lin"), comment="read"
     )

@@ -7,6 +7,7 @@ part of this repository. Taken are single faults of kinds that run at all, in pr
 examples are plain values. Visible are the published examples and six made inputs, hidden 200 more:
 inputs made by changing those of the examples, with what the published solution answers. Faults that
 no visible test shows are left out. Which solutions take too long depends a little on the machine.
+Solutions are run in this process, in no sandbox: convert where that does no harm.
 """
 
 import argparse

@@ -115,8 +115,8 @@ def _check_exceptions(files: Container, log: Log, findings: Findings) -> None:
     if expected:
         findings.saw(
             CHECK,
-            f"{len(expected)} times commits reached a default branch that nobody countersigned: "
-            f"all listed in {EXCEPTIONS}",
+            f"how often commits reached a default branch that nobody countersigned: "
+            f"{len(expected)}, all listed in {EXCEPTIONS}",
         )
 
 
