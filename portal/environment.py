@@ -82,18 +82,23 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         raise ImproperlyConfigured(f"{name} must be networks like 10.1.0.0/16: {error}") from error
 
 
-def https(name: str, *, folder: bool = True) -> str:
-    """An address with TLS, without a name or password in it; empty when not set.
+def web_address(name: str, *, folder: bool = True, plain_http: bool = False) -> str:
+    """An address with https, without a name or password in it; empty when not set.
 
-    folder: whether it is to end with a slash.
+    folder: whether it is to end with a slash. plain_http: whether http will do.
     """
     value = text(name, "").strip()
     if not value:
         return ""
     parts = urlsplit(value)
-    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query:
+    schemes = {"https", "http"} if plain_http else {"https"}
+    if parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc or parts.query:
+        example = (
+            "https://packages.example.com/simple/" if folder else "https://tsa.example.com/tsr"
+        )
+        also = " or begin with http://" if plain_http else ""
         raise ImproperlyConfigured(
-            f"{name} must look like https://packages.example.com/simple/, without a password"
+            f"{name} must look like {example}{also}, without a password or a question mark"
         )
     return value.rstrip("/") + "/" if folder else value
 

@@ -79,7 +79,7 @@ if len(WITNESSES) < WITNESS_QUORUM:
         f"WITNESS_QUORUM={WITNESS_QUORUM}, but WITNESSES names {len(WITNESSES)}"
     )
 # Who says since when the head of a pack was there (RFC 3161), and who vouches for it; none: nobody.
-TIMESTAMP_URL = environment.https("TIMESTAMP_URL", folder=False)
+TIMESTAMP_URL = environment.web_address("TIMESTAMP_URL", folder=False, plain_http=True)
 TIMESTAMP_CA = environment.authority("TIMESTAMP_CA")
 if bool(TIMESTAMP_URL) != bool(TIMESTAMP_CA):
     raise ImproperlyConfigured("TIMESTAMP_URL and TIMESTAMP_CA go together: set both, or neither")
@@ -92,7 +92,7 @@ REUSE_DAYS = environment.number("REUSE_DAYS", 30)
 REUSE_MB = environment.number("REUSE_MB", 20_480)
 # What was fetched from a registry of packages, and the only one that may be asked; empty: none.
 FETCHED_DIR = DATA_DIR / "fetched"
-PACKAGE_REGISTRY = environment.https("PACKAGE_REGISTRY")
+PACKAGE_REGISTRY = environment.web_address("PACKAGE_REGISTRY")
 PACKAGE_REGISTRY_HOSTS = environment.words("PACKAGE_REGISTRY_HOSTS", "")
 PACKAGE_REGISTRY_ADDRESSES = environment.addresses("PACKAGE_REGISTRY_ADDRESSES")
 PACKAGE_REGISTRY_CERTIFICATES = environment.file("PACKAGE_REGISTRY_CERTIFICATES")

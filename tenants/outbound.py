@@ -138,15 +138,18 @@ def fetch_document(
     accept: str = "application/json, */*;q=0.5",
     seconds: float = FOR_A_DOCUMENT,
     largest: int = LARGEST_DOCUMENT,
+    plain_http: bool = False,
 ) -> tuple[int, bytes]:
     """GET `address`, or POST `body` to it: the status (never a redirect) and what came.
 
     For jobs: large, slow and of any kind. kind: of the body. accept: what is wanted. seconds: for
-    all of it. largest: bytes. Otherwise as fetch_json(). Raises NotFetched.
+    all of it. largest: bytes. plain_http: http will do, on the internet alone; only for answers
+    that are signed and bodies that are no secret. Otherwise as fetch_json(). Raises NotFetched.
     """
     parts = _parts(address)
     host, port, tls = str(parts.hostname), _port(parts), parts.scheme == "https"
-    connection = _Pinned(host, port, _allowed_addresses(host, port, tls=tls), tls=tls)
+    addresses = _allowed_addresses(host, port, tls=tls, plain_http=plain_http)
+    connection = _Pinned(host, port, addresses, tls=tls)
     sent = {"Accept": accept, "Connection": "close", "User-Agent": "countersign"}
     if body is not None:
         sent["Content-Type"] = kind
@@ -292,7 +295,9 @@ def _port(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _allowed_addresses(host: str, port: int, *, tls: bool) -> list[Address]:
+def _allowed_addresses(
+    host: str, port: int, *, tls: bool, plain_http: bool = False
+) -> list[Address]:
     """What `host` resolves to, when this portal may ask all of it; otherwise NotFetched.
 
     The refusal is the same for a name that does not exist and for one that is inside, because
@@ -304,19 +309,21 @@ def _allowed_addresses(host: str, port: int, *, tls: bool) -> list[Address]:
     except (OSError, ValueError) as error:
         log.info("a host was not resolved", host=host, error=repr(error))
         addresses = []
-    if not addresses or not all(_is_allowed(address, tls=tls) for address in addresses):
+    if not addresses or not all(
+        _is_allowed(address, tls=tls, plain_http=plain_http) for address in addresses
+    ):
         log.warning("a host may not be asked", host=host, addresses=[str(a) for a in addresses])
         raise NotReached(f"{host} has no address that this portal may ask")
     return addresses
 
 
-def _is_allowed(address: Address, *, tls: bool) -> bool:
+def _is_allowed(address: Address, *, tls: bool, plain_http: bool) -> bool:
     address = _meant(address)
     if address.is_loopback:
         return bool(settings.IDENTITY_ALLOW_LOOPBACK)
-    if not tls or address.is_link_local:
+    if not (tls or plain_http) or address.is_link_local:
         return False
-    if any(address in network for network in settings.IDENTITY_NETWORKS):
+    if tls and any(address in network for network in settings.IDENTITY_NETWORKS):
         return True
     return (
         address.is_global

@@ -1,6 +1,8 @@
 """Packs that an authority outside time-stamps: a real one, one that lies, one that is down."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 from zipfile import ZipFile
 
 import pytest
@@ -115,14 +118,14 @@ def told(action):
     return [(row.said["phase"], row.outcome, Payload.objects.get(pk=row.pk).facts) for row in rows]
 
 
-def assert_unstamped(pack, reason):
+def assert_unstamped(pack, reason, by="127.0.0.1"):
     """Not a byte of the answer was kept, and the row and the entry of the question say why."""
     assert (pack.timestamp, pack.timestamped_at, pack.timestamped_by) == (None, None, "")
     assert reason in pack.timestamp_problem
     (intent, result) = told("pack.stamp")
     assert intent[:2] == ("intent", "ok")
     assert result[:2] == ("result", "failed")
-    assert reason in f"127.0.0.1: {result[2]['problem']}"
+    assert reason in f"{by}: {result[2]['problem']}"
     assert not OpenIntent.objects.exists()
 
 
@@ -138,6 +141,29 @@ def stamped(company):
     answer = stamping.stamped(pack, Checkpoint.objects.latest("size"))
     assert answer == pack.timestamp
     return pack
+
+
+@pytest.fixture
+def on_the_internet(authority, settings, monkeypatch):
+    """As on servers: it has a public address and speaks http alone; this machine may not be asked.
+
+    Whoever connects to that address, with all walls up, ends at the authority on this machine.
+    """
+    (public, port), host = ("93.184.215.14", 80), "tsa.example.com"
+    here = ("127.0.0.1", urlsplit(settings.TIMESTAMP_URL).port)
+    settings.TIMESTAMP_URL = f"http://{host}/tsr"
+    settings.IDENTITY_ALLOW_LOOPBACK = False
+    resolve, connect = socket.getaddrinfo, socket.create_connection
+
+    def resolved(name, *args, **kwargs):
+        return resolve(public if name == host else name, *args, **kwargs)
+
+    def connected(address, *args, **kwargs):
+        return connect(here if address == (public, port) else address, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(socket, "create_connection", connected)
+    return authority
 
 
 @pytest.mark.parametrize("kind", [Pack.Kind.PERIOD, Pack.Kind.PROPOSAL])
@@ -243,6 +269,83 @@ def test_an_answer_that_is_not_sound_is_not_kept(name, in_acme, authority):
     authority.answer = lambda asked: lie(authority, asked)
 
     assert_unstamped(stamped(in_acme), reason)
+
+
+def test_an_authority_on_the_internet_that_answers_over_http_alone_stamps(in_acme, on_the_internet):
+    pack = stamped(in_acme)
+
+    assert (pack.timestamped_by, pack.timestamp_problem) == ("tsa.example.com", "")
+    assert [path for path, *_ in on_the_internet.asked] == ["/tsr"]
+    assert told("pack.stamp")[-1][1] == "ok"
+
+
+class Query:
+    """What stands in a query (DER), as somebody on the way reads it."""
+
+    def __init__(self, asked):
+        at = asked.index(b"\x04\x20") + 2
+        self.asked, self.digest = asked, asked[at : at + 32]
+        length = asked[at + 33]
+        self.nonce = asked[at + 34 : at + 34 + length]
+        assert asked[at + 32] == 2
+
+    def other(self, of):
+        """Other bytes of the same length."""
+        return of[:-1] + bytes([of[-1] ^ 1])
+
+
+def meddled(of, back=False):
+    """The authority is asked with another digest or nonce; back: ours is put into its answer."""
+
+    def answer(served, asked):
+        ours = getattr(Query(asked), of)
+        theirs = Query(asked).other(ours)
+        said = served.authority.answer(asked.replace(ours, theirs))
+        assert theirs in said
+        return said.replace(theirs, ours) if back else said
+
+    return answer
+
+
+def at_another_time(served, asked):
+    said = served.authority.answer(asked)
+    (last,) = re.findall(rb"\x18\x0f\d{13}(\d)Z", said)
+    other = b"%d" % (int(last) ^ 1)
+    return re.sub(rb"(\x18\x0f\d{13})\d(?=Z)", rb"\g<1>" + other, said)
+
+
+def of_earlier(served, asked):
+    return served.authority.stamp(Query(asked).digest)
+
+
+UNFIT = "the signature of its token does not fit"
+ON_THE_WAY = {
+    "another digest": (meddled("digest"), "over something else"),
+    "another digest, ours in the answer": (meddled("digest", back=True), UNFIT),
+    "another nonce": (meddled("nonce"), "the nonce is not ours"),
+    "another nonce, ours in the answer": (meddled("nonce", back=True), UNFIT),
+    "a token about the same head from before": (of_earlier, "the nonce is not ours"),
+    "a time of their own": (at_another_time, UNFIT),
+    "a token of their own": LIES["a token of a namesake"],
+    "a refusal": LIES["a refusal"],
+    "too much": LIES["too much"],
+}
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY)
+def test_what_somebody_on_the_way_swaps_is_not_kept(name, in_acme, on_the_internet):
+    meddle, reason = ON_THE_WAY[name]
+    on_the_internet.answer = lambda asked: meddle(on_the_internet, asked)
+
+    assert_unstamped(stamped(in_acme), reason, by="tsa.example.com")
+    assert len(on_the_internet.asked) == 1
+
+
+def test_over_http_nobody_is_led_elsewhere(in_acme, on_the_internet):
+    on_the_internet.status = 302
+
+    assert_unstamped(stamped(in_acme), "answers with a redirect", by="tsa.example.com")
+    assert len(on_the_internet.asked) == 1
 
 
 def test_a_token_for_another_question_about_the_same_head_is_not_kept(
@@ -351,7 +454,9 @@ def test_the_page_of_a_pack_says_who_stamped_it_or_why_nobody_did(
 @pytest.mark.parametrize(
     ("address", "ca", "said"),
     [
-        ("http://tsa.example.com/", "ca", "TIMESTAMP_URL must look like https://"),
+        ("ftp://tsa.example.com/", "ca", "TIMESTAMP_URL must look like https://"),
+        ("http://user:word@tsa.example.com/", "ca", "TIMESTAMP_URL must look like https://"),
+        ("http://tsa.example.com/tsr", "ca", None),
         ("https://tsa.example.com/", "", "go together"),
         ("", "ca", "go together"),
         ("https://tsa.example.com/", "gone", "TIMESTAMP_CA: there is no file"),

@@ -1,5 +1,6 @@
 """Fetching from addresses that tenants type in: the internet, and nothing else we can reach."""
 
+import ast
 import http.client
 import os
 import re
@@ -28,7 +29,7 @@ from django.test import override_settings
 
 from tenants import outbound
 from tenants.foreign_json import NotSound, parsed
-from tenants.outbound import NotFetched, fetch_json, may_be_named
+from tenants.outbound import NotFetched, fetch_document, fetch_json, may_be_named, post_json
 
 ROOT = Path(__file__).parents[3]
 
@@ -211,6 +212,71 @@ def test_networks_that_the_operator_names_may_be_asked_over_https_alone(
             fetch_json("https://sso.corp.example/")
         with pytest.raises(NotFetched, match="has no address"):
             fetch_json("http://sso.corp.example/")
+
+    assert connections == [("10.1.2.3", 443)]
+
+
+WITHOUT_TLS = {
+    "fetch_json": fetch_json,
+    "post_json": lambda address: post_json(address, b"{}", headers={}),
+    "fetch_document": fetch_document,
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TLS)
+def test_nobody_is_asked_without_tls(name, strict, no_connections, monkeypatch):
+    _resolving(monkeypatch, "93.184.215.14")
+
+    with pytest.raises(NotFetched, match="has no address that this portal may ask"):
+        WITHOUT_TLS[name]("http://login.example.com/")
+
+
+def test_only_the_question_to_a_time_stamping_authority_says_that_http_will_do():
+    calls = set()
+    for floor in ("tenants", "evidence", "authz", "agent", "portal"):
+        for path in (ROOT / floor).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and any(k.arg == "plain_http" for k in node.keywords):
+                    calls.add((str(path.relative_to(ROOT)), ast.unparse(node.func)))
+
+    assert calls == {
+        ("agent/stamping.py", "fetch_document"),
+        ("portal/settings.py", "environment.web_address"),  # TIMESTAMP_URL
+        ("tenants/outbound.py", "_allowed_addresses"),
+        ("tenants/outbound.py", "_is_allowed"),
+    }
+
+
+def test_where_http_will_do_a_public_address_is_asked(strict, connections, monkeypatch):
+    asked = _resolving(monkeypatch, "93.184.215.14")
+
+    with pytest.raises(NotFetched, match="does not answer"):
+        fetch_document("http://tsa.example.com/tsr", plain_http=True)
+
+    assert (asked, connections) == (["tsa.example.com"], [("93.184.215.14", 80)])
+
+
+@pytest.mark.parametrize("address", INNER)
+def test_where_http_will_do_an_inner_address_is_not_asked_alone_or_among_public_ones(
+    address, strict, no_connections, monkeypatch
+):
+    for addresses in ([address], ["93.184.215.14", address]):
+        _resolving(monkeypatch, *addresses)
+
+        with pytest.raises(NotFetched, match="has no address that this portal may ask"):
+            fetch_document("http://tsa.example.com/tsr", plain_http=True)
+
+
+def test_where_http_will_do_a_named_network_is_still_asked_over_https_alone(
+    strict, connections, monkeypatch
+):
+    _resolving(monkeypatch, "10.1.2.3")
+
+    with override_settings(IDENTITY_NETWORKS=(ip_network("10.1.0.0/16"),)):
+        with pytest.raises(NotFetched, match="has no address"):
+            fetch_document("http://tsa.corp.example/", plain_http=True)
+        with pytest.raises(NotFetched, match="does not answer"):
+            fetch_document("https://tsa.corp.example/", plain_http=True)
 
     assert connections == [("10.1.2.3", 443)]
 
