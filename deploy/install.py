@@ -40,9 +40,11 @@ TRUSTED_BY_THE_MACHINE = "/etc/ssl/certs/ca-certificates.crt"
 OLDEST_PYTHON_HERE = (3, 11)
 PYTHON_WANTED = (3, 13)
 OLDEST_NODE = 20  # as the identity providers of the tests want
-# Of gVisor, as it dates its releases. Debian bookworm itself has one of 2022: too slow, too old.
+# Of gVisor, as it dates its releases. Debian 13 and later have one of their own that will do;
+# bookworm itself has one of 2022, too slow and too old, and a later one in its backports.
 OLDEST_GVISOR = 2024_01_01
 BACKPORTS = "bookworm-backports"
+APT_LISTS = Path("/var/lib/apt/lists")
 BACKPORTS_FILE = Path("/etc/apt/sources.list.d/countersign-backports.sources")
 # .venv takes 0.7 GB, node_modules 0.1 GB, uv's and npm's caches about as much again.
 BYTES_FOR_FIRST_INSTALL = 2 * 1024**3
@@ -126,10 +128,10 @@ def install_system_packages(*, for_tests: bool) -> None:
     ]
     # The sandboxes that code of others runs in; bubblewrap is the weaker one, for development.
     needed.append(SystemPackage("bubblewrap", lambda: shutil.which("bwrap") is not None))
-    if _debian_release() == BACKPORTS.removesuffix("-backports"):
-        needed.append(SystemPackage("runsc", _has_gvisor, BACKPORTS))
-    elif not _has_gvisor():
-        _without_gvisor(for_tests=for_tests)
+    backported = _debian_release() == BACKPORTS.removesuffix("-backports")
+    gvisor = SystemPackage("runsc", _has_gvisor, BACKPORTS if backported else "")
+    if backported or _apt_may_have_gvisor():
+        needed.append(gvisor)
     if not _has_tools() and not _has_ensurepip():
         needed.append(SystemPackage("python3-venv", _has_ensurepip))
     if for_tests:
@@ -140,13 +142,15 @@ def install_system_packages(*, for_tests: bool) -> None:
         needed.append(SystemPackage("rsyslog-gnutls", lambda: any(Path("/").glob(gtls))))
         # tests/evidence: a PKCS#11 token in software, for signing keys.
         needed.append(SystemPackage("softhsm2", lambda: shutil.which("softhsm2-util") is not None))
-    missing = [package for package in needed if not package.present()]
-    if not missing:
-        return
-    names = " ".join(
-        f"{package.name}/{package.release}" if package.release else package.name
-        for package in missing
-    )
+    if missing := [package for package in needed if not package.present()]:
+        _install_debian_packages(missing, gvisor)
+    if not gvisor.present():
+        _without_gvisor(for_tests=for_tests)
+
+
+def _install_debian_packages(missing: list[SystemPackage], gvisor: SystemPackage) -> None:
+    """Install what is missing; all but gVisor where apt turns out to have none that will do."""
+    names = _names(missing)
     if shutil.which("apt-get") is None:
         raise CannotInstall(
             f"Missing here, by their Debian names: {names}. There is no apt-get on this machine:"
@@ -159,8 +163,18 @@ def install_system_packages(*, for_tests: bool) -> None:
             entry = _backports_entry()
             _run([*as_root, "sh", "-c", 'printf %s "$1" > "$2"', "sh", entry, str(BACKPORTS_FILE)])
         _run([*as_root, "apt-get", "-q", "update"], environment)
+        if not gvisor.release and not _apt_has_gvisor():
+            names = _names([package for package in missing if package is not gvisor])
         install = ["apt-get", "-q", "install", "--yes", "--no-install-recommends", *names.split()]
         _run([*as_root, *install], environment)
+
+
+def _names(packages: list[SystemPackage]) -> str:
+    """As apt-get takes them."""
+    return " ".join(
+        f"{package.name}/{package.release}" if package.release else package.name
+        for package in packages
+    )
 
 
 def _debian_release() -> str:
@@ -179,16 +193,38 @@ def _has_gvisor() -> bool:
     if program is None:
         return False
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    dates = [int(found) for found in re.findall(r"\b(20\d{6})\b", said.stdout)]
+    return _is_new_enough(said.stdout)
+
+
+def _is_new_enough(said: str) -> bool:
+    dates = [int(found) for found in re.findall(r"\b(20\d{6})\b", said)]
     return bool(dates) and dates[0] >= OLDEST_GVISOR
+
+
+def _apt_may_have_gvisor() -> bool:
+    """Whether apt has one that will do, or fetched no list of packages yet, so cannot tell."""
+    if shutil.which("apt-get") is None:
+        return False
+    return not any(APT_LISTS.glob("*_Packages*")) or _apt_has_gvisor()
+
+
+def _apt_has_gvisor() -> bool:
+    """Whether the one that apt would install, by the lists it has, is new enough."""
+    asked = ["apt-cache", "policy", "runsc"]
+    answer = subprocess.run(
+        asked, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
+    ).stdout
+    candidate = re.search(r"^ *Candidate: (.+)$", answer, re.MULTILINE)
+    return candidate is not None and _is_new_enough(candidate[1])
 
 
 def _without_gvisor(*, for_tests: bool) -> None:
     """Say what is missing where no package brings it; the tests do not run without it."""
+    year = str(OLDEST_GVISOR)[:4]
     said = (
-        "gVisor is missing, without which the agent runs nobody's code. Debian has it in"
-        f" {BACKPORTS} only: put `runsc` of {str(OLDEST_GVISOR)[:4]} or later into /usr/local/bin,"
-        " as https://gvisor.dev/docs/user_guide/install/ says"
+        f"gVisor is missing, the sandbox for code of others, and apt has no `runsc` of {year} or"
+        " later here (Debian has one from 13 on, and in the backports of 12): put one into"
+        " /usr/local/bin, as https://gvisor.dev/docs/user_guide/install/ says"
     )
     if for_tests:
         raise CannotInstall(f"{said}, then run this again.")
