@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,14 +114,105 @@ def test_a_gvisor_that_is_too_old_does_not_count(tmp_path, monkeypatch, said, en
     assert install._has_gvisor() is enough
 
 
-def test_where_no_package_brings_gvisor_it_is_said_and_the_tests_do_not_start(monkeypatch, capsys):
-    monkeypatch.setattr(install, "_debian_release", lambda: "trixie")
-    monkeypatch.setattr(install, "_has_gvisor", lambda: False)
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine where nothing but gVisor is missing; gives a function that says what apt has.
 
+    The programs are stand-ins that write down how they were called, and read and write no more
+    than files of the test. The stand-in for apt-get brings the `runsc` that apt-cache names, or
+    one of 2024 where the backports are asked for.
+    """
+    programs, lists = tmp_path / "programs", tmp_path / "lists"
+    programs.mkdir()
+    lists.mkdir()
+    calls, version = tmp_path / "calls", tmp_path / "version"
+    calls.touch()
+
+    def program(name: str, script: str) -> None:
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+
+    program(
+        "apt-cache",
+        f"""test -e {lists}/archive_Packages || exit 0
+test -e {version} || exit 0
+printf 'runsc:\n  Installed: (none)\n  Candidate: %s\n' "$(cat {version})"
+printf '  Version table:\n     0.0~20991231.0 100\n'""",
+    )
+    program(
+        "apt-get",
+        f"""test "$1" = indextargets && {{ echo http://mirror.example/debian bookworm main; exit; }}
+echo "$@" >> {calls}
+case "$*" in
+*update) touch {lists}/archive_Packages ;;
+*runsc*)
+    case "$*" in */bookworm-backports*) echo 0.0~20240729.0-4~bpo12+1 > {version} ;; esac
+    printf '#!/bin/sh\necho runsc version %s\n' "$(cat {version})" > {programs}/runsc
+    chmod 755 {programs}/runsc ;;
+esac""",
+    )
+    for name in ("git", "bwrap"):
+        program(name, "exit 0")
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    found = shutil.which
+    monkeypatch.setattr(install.shutil, "which", lambda name: found(name, path=str(programs)))
+    monkeypatch.setattr(install, "APT_LISTS", lists)
+    monkeypatch.setattr(install, "BACKPORTS_FILE", tmp_path / "backports.sources")
+    monkeypatch.setattr(install, "LOG", tmp_path / "install.log")
+    monkeypatch.setattr(install, "_way_to_root", lambda names: [])
+    for name in ("_has_fonts", "_has_ensurepip", "_has_tools"):
+        monkeypatch.setattr(install, name, lambda: True)
+    monkeypatch.setattr(install, "_loads", lambda library: True)
+
+    def prepared(release: str, has: str | None, *, fetched: bool) -> Path:
+        monkeypatch.setattr(install, "_debian_release", lambda: release)
+        if has:
+            version.write_text(has)
+        if fetched:
+            (lists / "archive_Packages").touch()
+        return calls
+
+    return prepared
+
+
+@pytest.mark.parametrize("fetched", [True, False], ids=["lists there", "no lists yet"])
+@pytest.mark.parametrize("release", ["trixie", "forky", ""])
+def test_gvisor_comes_from_the_archive_that_has_a_newer_one(machine, release, fetched, capsys):
+    calls = machine(release, "0.0~20240729.0-4+b7", fetched=fetched)
+
+    install.install_system_packages(for_tests=False)
+
+    assert calls.read_text().splitlines() == [
+        "-q update",
+        "-q install --yes --no-install-recommends runsc",
+    ]
+    assert not install.BACKPORTS_FILE.exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_on_bookworm_gvisor_comes_from_the_backports(machine, capsys):
+    calls = machine("bookworm", "0.0~20221219.0-1", fetched=True)
+
+    install.install_system_packages(for_tests=False)
+
+    assert capsys.readouterr().err == ""
+    assert calls.read_text().endswith("--no-install-recommends runsc/bookworm-backports\n")
+    assert "Suites: bookworm-backports" in install.BACKPORTS_FILE.read_text()
+
+
+@pytest.mark.parametrize("fetched", [True, False], ids=["lists there", "no lists yet"])
+@pytest.mark.parametrize("has", [None, "(none)", "0.0~20221219.0-1"])
+def test_where_no_package_brings_gvisor_it_is_said_and_the_tests_do_not_start(
+    machine, capsys, has, fetched
+):
+    calls = machine("trixie", has, fetched=fetched)
+
+    install.install_system_packages(for_tests=False)
+    assert "apt has no `runsc` of 2024 or later here" in capsys.readouterr().err
+    assert calls.read_text().count("update") == (0 if fetched else 1)
     with pytest.raises(install.CannotInstall, match=r"gVisor is missing.*/usr/local/bin"):
         install.install_system_packages(for_tests=True)
-    install._without_gvisor(for_tests=False)
-    assert "gVisor is missing" in capsys.readouterr().err
+    assert "runsc" not in calls.read_text()
 
 
 def test_the_backports_are_taken_from_the_mirror_in_use(monkeypatch):
