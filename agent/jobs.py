@@ -29,6 +29,7 @@ from agent import (
 )
 from agent.errors import Busy
 from agent.forge import ForgeUnavailable
+from agent.live import LiveLog
 from agent.sandbox import SandboxUnavailable
 from evidence.keys_here import keys_here
 from tenants.actor import system_actor
@@ -39,6 +40,11 @@ log = structlog.get_logger(__name__)
 
 # What may be different the next time. Nothing else is tried again.
 PASSING = (OperationalError, InterfaceError, ForgeUnavailable, SandboxUnavailable)
+# For whoever watches the task; why is for operators, in the log.
+WAITS_FOR_A_SANDBOX = (
+    b"No sandbox can be had, so nothing is run. It is tried again until there is one; whoever"
+    b" operates this portal finds the reason in the worker's log.\n"
+)
 
 
 @celeryd_after_setup.connect
@@ -67,6 +73,7 @@ def advance_task(task_id: str) -> None:
         more = runner.advance(UUID(task_id))
     except SandboxUnavailable as hole:
         log.warning("job refused: no sandbox that holds", task=task_id, reason=str(hole))
+        LiveLog(UUID(task_id), WAITS_FOR_A_SANDBOX)
         raise
     except (*PASSING, Busy):
         raise

@@ -18,11 +18,11 @@ KEPT = 3_600  # seconds
 
 
 class LiveLog:
-    """Takes the output of one task's step. Losing it never harms the work."""
+    """Takes the output of one task's step, in place of the last one's. Losing it harms no work."""
 
-    def __init__(self, task_id: UUID) -> None:
+    def __init__(self, task_id: UUID, said: bytes = b"") -> None:
         self._key = _key(task_id)
-        self._tail = b""
+        self._tail = said
         self._written = 0.0
         self._lost = False
         self._keep()

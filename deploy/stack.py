@@ -10,12 +10,14 @@ shown and everything else is stopped: half a product would only confuse.
 
 import argparse
 import fcntl
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
@@ -48,6 +50,8 @@ SECONDS_UNTIL_WE_SAY_SO = 15
 SECONDS_TO_END = 15
 WEB_PROCESSES = 2
 CONNECTIONS_PER_WEB_PROCESS = 8
+# What a worker whose sandbox does not hold writes into its log (agent/sandbox_health.py).
+REFUSED = "jobs that need a sandbox are refused"
 
 
 class Ended(Exception):
@@ -111,8 +115,38 @@ def demo(home: Path) -> int:
             address, parts = _address(embedded.environment(home)), []
             print(f"Using the portal that runs at {address}", flush=True)
         journey.travel(address, home / "demo", lambda: _require_alive(parts, home))
+        # The worker that has just done all this tried its sandbox before.
+        require_sandbox(address, home / "log" / "agent.log")
         journey.repair(address, lambda: _require_alive(parts, home))
     return 0
+
+
+def require_sandbox(address: str, log: Path) -> None:
+    """Raise Broken, with the reason in the worker's log, where jobs that need a sandbox only wait.
+
+    address: of a portal on this machine, as http://acme.localhost:8000.
+    """
+    port = urllib.parse.urlsplit(address).port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
+        if "sandbox" not in json.load(answer).get("warnings", {}):
+            return
+    raise journey.Broken(
+        f"No bug can be repaired here: {why_refused(log)}.\nThe sandbox meant for it is gVisor:"
+        " `make setup` installs it where apt has it; what else it takes is in docs/sandbox.md,"
+        ' "What it needs".'
+    )
+
+
+def why_refused(log: Path) -> str:
+    """What a worker's log says of its sandbox: the reason, or the whole line if it is no JSON."""
+    with log.open(errors="replace") as lines:
+        said = [line for line in lines if REFUSED in line]
+    if not said:
+        return f"{log} no longer says why its sandbox was refused"
+    try:
+        return str(json.loads(said[-1])["reason"])
+    except ValueError:  # LOG_FORMAT=console
+        return said[-1].strip()
 
 
 def stop(home: Path) -> int:

@@ -88,9 +88,13 @@ def require_walls(engine: Engine) -> None:
             del os.environ["COUNTERSIGN_CANARY"]
     if outcome.ended is not Ended.EXITED or outcome.exit_code != 0:
         said = outcome.stderr.decode(errors="replace").strip()[-500:]
-        raise SandboxUnavailable(f"the sandbox does not run here ({outcome.ended}): {said}")
+        raise SandboxUnavailable(
+            f"the sandbox {engine.tier} does not run here ({outcome.ended})"
+            + (f": {said}" if said else "")
+        )
     worked = json.loads(outcome.stdout)
     if worked:
         raise SandboxUnavailable(
-            "the sandbox does not hold: a job " + ", ".join(asked[name] for name in worked)
+            f"the sandbox {engine.tier} does not hold: a job "
+            + ", ".join(asked[name] for name in worked)
         )

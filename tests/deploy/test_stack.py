@@ -1,13 +1,16 @@
 """The whole product on one machine ends as one."""
 
+import json
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from deploy import embedded, stack
+from deploy import embedded, journey, stack
 
 
 @pytest.fixture
@@ -105,3 +108,65 @@ def test_a_second_stack_for_the_same_folder_is_refused_with_the_first_ones_addre
         holder.communicate()
 
     assert stack._supervisor(home) is None
+
+
+@pytest.fixture
+def ready_with():
+    """Answers /readyz on this machine with the warnings that it is given; returns the address."""
+
+    class Readiness(BaseHTTPRequestHandler):
+        warnings: dict[str, str] = {}
+
+        def do_GET(self) -> None:
+            said = {"status": "ready", "problems": {}}
+            body = json.dumps(said | {"warnings": self.warnings} if self.warnings else said)
+            self.send_response(200 if self.path == "/readyz" else 404)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def answering(**warnings: str) -> str:
+        Readiness.warnings = warnings
+        return f"http://acme.localhost:{server.server_port}"
+
+    with HTTPServer(("127.0.0.1", 0), Readiness) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield answering
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{{"event": "{stack.REFUSED}", "worker": "agent@here", "reason": "no runsc"}}',
+        f"12:00 [error] {stack.REFUSED}  [agent.sandbox_health] reason='no runsc'",
+    ],
+    ids=["json", "console"],
+)
+def test_without_a_sandbox_no_repair_is_waited_for_and_the_reason_is_said(home, ready_with, line):
+    log = home / "log" / "agent.log"
+    log.write_text(f"{line.replace('no runsc', 'an earlier one')}\n{line}\nsomething else\n")
+
+    with pytest.raises(journey.Broken, match=r"No bug can be repaired here: .*no runsc") as told:
+        stack.require_sandbox(ready_with(sandbox="refused by 1 workers; see their logs"), log)
+
+    assert "make setup" in str(told.value)
+    assert "an earlier one" not in str(told.value)
+    assert "something else" not in str(told.value)
+
+
+def test_other_warnings_keep_no_repair_back(home, ready_with):
+    stack.require_sandbox(ready_with(), home / "log" / "agent.log")
+    stack.require_sandbox(ready_with(space="3 MiB above"), home / "log" / "agent.log")
+
+
+def test_a_reason_that_is_no_longer_in_the_log_is_not_made_up(home, ready_with):
+    log = home / "log" / "agent.log"
+    log.write_text("")
+
+    with pytest.raises(journey.Broken, match=r"agent\.log no longer says why"):
+        stack.require_sandbox(ready_with(sandbox="refused"), log)

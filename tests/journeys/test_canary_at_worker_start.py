@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 
 from agent import lifecycle, repositories, sandbox_health
+from agent.live import live_log
 from agent.models import Action
+from deploy.stack import why_refused
 from portal.celery import app
 from tenants.actor import system_actor
 from tests.at_browser import JUST_NOW
@@ -65,6 +67,8 @@ def test_a_worker_whose_sandbox_does_not_hold_says_so_and_does_no_job_that_needs
     assert not _ran_tests(bug)
     assert bug.actions.filter(tool="code_search", status=Action.Status.DONE).exists()
     assert _warnings() == {"sandbox": "refused by 1 workers; see their logs"}
+    assert "No sandbox can be had" in live_log(bug.pk)
+    assert "nobody else may enter" in why_refused(tmp_path / "agent-0.log")
 
     weak.send_signal(signal.SIGTERM)
     weak.wait(60)

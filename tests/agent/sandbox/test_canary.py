@@ -47,7 +47,7 @@ def test_a_wall_with_holes_is_refused_and_each_hole_is_named():
 def test_a_sandbox_that_does_not_start_is_refused():
     broken = dataclasses.replace(engine(), program=Path("/bin/false"))
 
-    with pytest.raises(SandboxUnavailable, match="does not run here"):
+    with pytest.raises(SandboxUnavailable, match="the sandbox gvisor does not run here"):
         canary.require_walls(broken)
 
 
