@@ -41,6 +41,8 @@ WITHHELD = (
     "KEYS_DIR",
     "KEYS_MODULE",
     "KEYS_PIN_FILE",
+    "KEYS_AWS_REGION",
+    "KEYS_AWS_ENDPOINT",
     "SECRETS_KEYS",
 )
 
@@ -274,7 +276,8 @@ def _process_environment(values: dict[str, str]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name.removesuffix("_FILE") not in settings
+        # Nor AWS credentials of the caller's: they could be good for signing keys.
+        if name.removesuffix("_FILE") not in settings and not name.startswith("AWS_")
     }
     return inherited | values
 

@@ -8,22 +8,35 @@ from django.utils.module_loading import import_string
 from evidence.signing import FileKeys, KeyFault, Keys
 
 
-def keys_here() -> Keys:
-    """Keys in a PKCS#11 token when KEYS_MODULE names its library, else in files of KEYS_DIR.
+class NoKeysHere(RuntimeError):
+    """This process may not sign; only the evidence worker may."""
 
-    Raises RuntimeError where neither is set: only the evidence worker may sign. Raises KeyFault
-    when the token's PIN cannot be read.
+
+def keys_here() -> Keys:
+    """Keys in a PKCS#11 token when KEYS_MODULE names its library, in AWS KMS when KEYS_AWS_REGION
+    names a region, else in files of KEYS_DIR.
+
+    Raises NoKeysHere where none is set. Raises KeyFault when the token's PIN cannot be read, or
+    when both token and region are named.
     """
+    if settings.KEYS_MODULE and settings.KEYS_AWS_REGION:
+        raise KeyFault("KEYS_MODULE and KEYS_AWS_REGION are both set; keys are in one place only")
+    found: Keys
+    # By name: their Python packages are extras, which those with files do without.
     if settings.KEYS_MODULE:
-        # By name: its Python package is an extra, which those with files do without.
         in_token = import_string("evidence.pkcs11_keys.TokenKeys")
-        found: Keys = in_token(settings.KEYS_MODULE, settings.KEYS_TOKEN, _pin())
-        return found
-    if settings.KEYS_DIR is None:
-        raise RuntimeError(
-            "this process has neither KEYS_DIR nor KEYS_MODULE; only the evidence worker may sign"
+        found = in_token(settings.KEYS_MODULE, settings.KEYS_TOKEN, _pin())
+    elif settings.KEYS_AWS_REGION:
+        in_cloud = import_string("evidence.aws_kms_keys.AwsKmsKeys")
+        found = in_cloud(settings.KEYS_AWS_REGION, settings.KEYS_AWS_ENDPOINT)
+    elif settings.KEYS_DIR is not None:
+        found = FileKeys(settings.KEYS_DIR)
+    else:
+        raise NoKeysHere(
+            "this process has none of KEYS_DIR, KEYS_MODULE and KEYS_AWS_REGION; only the evidence "
+            "worker may sign"
         )
-    return FileKeys(settings.KEYS_DIR)
+    return found
 
 
 def _pin() -> str:

@@ -71,6 +71,9 @@ KEYS_DIR = Path(keys) if (keys := environment.text("KEYS_DIR", "")) else None
 KEYS_MODULE = environment.text("KEYS_MODULE", "")
 KEYS_TOKEN = environment.text("KEYS_TOKEN", "countersign")
 KEYS_PIN_FILE = Path(pin) if (pin := environment.text("KEYS_PIN_FILE", "")) else None
+# Or AWS KMS: its region, and an address of one's own in it. For that worker alone too.
+KEYS_AWS_REGION = environment.text("KEYS_AWS_REGION", "")
+KEYS_AWS_ENDPOINT = environment.text("KEYS_AWS_ENDPOINT", "")
 # Who cosigns heads of logs, "<verifier key> <address>" a line, and how many have to.
 WITNESSES = environment.lines("WITNESSES")
 WITNESS_QUORUM = environment.number("WITNESS_QUORUM", min(1, len(WITNESSES)))

@@ -23,6 +23,7 @@ LIBRARY = (
     *("socket.socket", "socket.create_connection", "http.client.HTTPConnection"),
     *("http.client.HTTPSConnection", "urllib.request.urlopen", "urllib3.PoolManager"),
     *("smtplib.", "django.core.mail.", "shutil.rmtree", "os.remove", "os.unlink", "os.rmdir"),
+    "botocore.",
 )
 MAY_USE_LIBRARY = {
     "agent.forge": "writes are counted below; reads change nothing",
@@ -33,6 +34,7 @@ MAY_USE_LIBRARY = {
     "agent.recommender.linters": "the linter gets texts in a folder of its own and judges",
     "agent.export": "counted below; deletes what was half written",
     "authz.outside": "asking for a server is counted below",
+    "evidence.aws_kms_keys": "a key that was made is on record before anything bears its signature",
     "evidence.shipping": "spool files whose records have all arrived in the database",
     "evidence.store": "deleting is counted below; half-written files are nobody's yet",
     "evidence.witnessing": "asking a witness is counted below",

@@ -174,6 +174,49 @@ def test_who_holds_keys_stays_inside_where_packs_are_time_stamped(compose):
     assert all(f'"{name}"' in settings for name in agent["environment"])
 
 
+def test_only_the_evidence_worker_gets_to_a_key_service(compose):
+    more = yaml.safe_load((DEPLOY / "compose.aws-kms.yaml").read_text())
+
+    assert set(more["services"]) == {"evidence"}
+    evidence = more["services"]["evidence"]
+    assert set(evidence) == {"image", "build", "environment", "secrets", "networks"}
+    # Not the network of all who may go outside: a firewall can tell this one by its name.
+    assert set(evidence["networks"]) == {"inside", "key-service"}
+    assert set(more["networks"]) == {"key-service"}
+    assert not set(more["networks"]) & set(compose["networks"])
+    assert evidence["secrets"] == list(more["secrets"]) == ["aws_credentials"]
+    assert not set(more["secrets"]) & set(compose["secrets"])
+    assert more["secrets"]["aws_credentials"]["file"].startswith("${AWS_CREDENTIALS_FILE:?")
+    settings = (DEPLOY.parent / "portal" / "settings.py").read_text()
+    own = {n for n in evidence["environment"] if n.startswith("KEYS_")}
+    assert own == {"KEYS_AWS_REGION", "KEYS_AWS_ENDPOINT"}
+    assert all(f'("{name}"' in settings for name in own)
+    assert evidence["environment"]["KEYS_AWS_REGION"].startswith("${KEYS_AWS_REGION:?")
+    assert set(evidence["environment"]) - own == {"AWS_SHARED_CREDENTIALS_FILE"}
+    # An image with the package that asks, which the others do without.
+    assert evidence["image"] != compose["services"]["evidence"]["image"]
+    assert evidence["build"] == compose["services"]["evidence"]["build"] | {
+        "args": {"EXTRA": "aws"}
+    }
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    assert '"$EXTRA" = aws' in dockerfile
+    assert "ARG EXTRA=none" in dockerfile
+
+
+def test_the_key_services_lock_agrees_with_the_others():
+    pinned = {
+        name: set(re.findall(r"^(\S+==\S+)", (DEPLOY.parent / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-dev.lock", "requirements-aws.lock")
+    }
+
+    own = pinned["requirements-aws.lock"]
+    assert own <= pinned["requirements-dev.lock"]
+    assert {one.partition("==")[0] for one in own - pinned["requirements.lock"]} == {
+        "botocore",
+        "jmespath",
+    }
+
+
 def test_the_health_of_copies_is_the_beat_that_the_command_leaves(compose, tmp_path):
     """The check of the compose file, with a file of ours in place of the container's."""
     service = compose["services"]["log-copies"]

@@ -46,6 +46,8 @@ def test_no_process_but_the_evidence_worker_is_told_of_keys_or_of_the_owners_pas
 ):
     monkeypatch.setenv("KEYS_DIR", "/from/the/shell")
     monkeypatch.setenv("DATABASE_OWNER_URL_FILE", "/from/the/shell")
+    monkeypatch.setenv("KEYS_AWS_REGION", "from-the-shell-1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "from the shell")
     monkeypatch.setattr(
         stack.embedded, "environment", lambda home, evidence: {"KEYS_DIR": str(home / "keys")}
     )
@@ -80,6 +82,7 @@ def test_no_process_but_the_evidence_worker_is_told_of_keys_or_of_the_owners_pas
         assert not {"DATABASE_OWNER_URL", "DATABASE_OWNER_URL_FILE", "DATABASE_AUDITOR_URL"} & set(
             values
         )
+        assert not {"KEYS_AWS_REGION", "AWS_SECRET_ACCESS_KEY"} & set(values)
 
 
 def test_a_second_stack_for_the_same_folder_is_refused_with_the_first_ones_address(home):

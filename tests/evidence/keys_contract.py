@@ -2,7 +2,8 @@
 
 Derive a class from KeysContract, whose name begins with Test, and give it two fixtures: `keys`, an
 adapter onto a store that knows none of the tenants below, and `reopened`, a second adapter onto
-the same store, made as another process would make it.
+the same store, made as another process would make it. A place that cannot sign messages of every
+length says so in `limits`.
 """
 
 from uuid import uuid4
@@ -23,10 +24,17 @@ ORIGIN = "countersign/acme/x"
 class KeysContract:
     """Tests of the protocol evidence.signing.Keys."""
 
-    @pytest.mark.parametrize("message", [b"", b"a head\n", bytes(range(256)) * 300])
+    # How many bytes at least and at most a message may have, where the place sets limits.
+    limits: tuple[int, int] | None = None
+
+    @pytest.mark.parametrize("message", [b"", b"a head\n", bytes(4096), bytes(range(256)) * 300])
     def test_a_signature_is_plain_ed25519_by_the_verifier_key(self, keys, message):
         made = keys.create(uuid4(), ORIGIN)
         key = VerifierKey.parse(made.vkey)
+        if self.limits and not self.limits[0] <= len(message) <= self.limits[1]:
+            with pytest.raises(KeyFault, match=rf"{len(message):,}\b.*nothing was signed"):
+                made.sign(message)
+            return
 
         signature = made.sign(message)
 

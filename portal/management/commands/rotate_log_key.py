@@ -4,11 +4,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from authz import log_keys
-from evidence.keys_here import keys_here
+from evidence.keys_here import NoKeysHere, keys_here
 from evidence.signing import FileKeys, KeyFault
 from portal.operating import scope_at
 from tenants.actor import system_actor
@@ -27,18 +26,16 @@ class Command(BaseCommand):
             "--from-files",
             type=Path,
             metavar="FOLDER",
-            help="where the key in force lies, to move the log from files to a token",
+            help="where the key in force lies, to move the log away from files",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if settings.KEYS_DIR is None and not settings.KEYS_MODULE:
-            raise CommandError("set KEYS_DIR: only where the signing keys are can one be made")
         by = system_actor("operator", "cli")
         before = FileKeys(options["from_files"]) if options["from_files"] else None
         with tenant_scope(scope_at(options["host"])):
             try:
                 key = log_keys.rotate(keys_here(), options["reason"], by=by, before=before)
-            except KeyFault as fault:
+            except (KeyFault, NoKeysHere) as fault:
                 raise CommandError(str(fault)) from fault
         self.stdout.write(
             f"From entry {key.valid_from:,} on this key signs; auditors have to pin it too:\n"
