@@ -91,6 +91,8 @@ def _merged(proposal: Proposal, merge_sha: str) -> None:
     held.move_to(Proposal.State.MERGED)
     Proposal.objects.filter(pk=proposal.pk).update(merge_sha=merge_sha, merged_at=timezone.now())
     transaction.on_commit(partial(queue.watch_branch, proposal.repository_id))
+    if merge_sha:
+        transaction.on_commit(partial(queue.sign_record, proposal.pk))
 
 
 def _take_back(proposal: Proposal, reason: str) -> None:

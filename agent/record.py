@@ -1,4 +1,4 @@
-"""Makes the signed record of one proposal: what was asked, done, checked and decided about it."""
+"""Makes the signed record of one proposal: what was asked, done, checked, decided and merged."""
 
 import json
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import structlog
 from django.db import connection
 
 from agent.forge.diff import files as files_of_diff
+from agent.merged import merge_files
 from agent.models import Action, Artifact, Fix, Proposal, Review
 from agent.outputs import JUNIT, PROOF
 from agent.places import artifact_store, forge_address, forge_of
@@ -19,9 +20,11 @@ from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger, records
 from evidence.dsse import pull_request_subjects
+from evidence.merges import FILE as MERGE_FILE
+from evidence.merges import merge_claim
 from evidence.models import SignedRecord
 from evidence.sbom import is_lock_file, repository_sbom, sbom_figures
-from evidence.signing import Keys, Signer
+from evidence.signing import Keys
 from tenants.actor import system_actor
 from tenants.scope import current, current_tenant_id
 
@@ -43,7 +46,7 @@ def sign_record(proposal_id: UUID, keys: Keys) -> SignedRecord:
         # Two workers would sign the same thing twice: harmless, but one record is enough.
         cursor.execute("SELECT pg_advisory_lock(%s)", [_lock_number(proposal)])
     try:
-        return _sign(proposal, ledger.signer(keys))
+        return _sign(proposal, keys)
     finally:
         if connection.is_usable():
             with connection.cursor() as cursor:
@@ -54,10 +57,10 @@ def _lock_number(proposal: Proposal) -> int:
     return int.from_bytes(sha256(b"record " + proposal.pk.bytes).digest()[:8], signed=True)
 
 
-def _sign(proposal: Proposal, signer: Signer) -> SignedRecord:
-    artifacts, claims = _said(proposal)
+def _sign(proposal: Proposal, keys: Keys) -> SignedRecord:
+    signer, newest = ledger.signer(keys), newest_record(proposal)
+    artifacts, claims = _said(proposal, newest, keys)
     print_of = records.fingerprint(claims, artifacts)
-    newest = newest_record(proposal)
     if newest is not None and newest.fingerprint == print_of:
         return newest
     subjects = pull_request_subjects(
@@ -98,7 +101,9 @@ def _sign(proposal: Proposal, signer: Signer) -> SignedRecord:
     return record
 
 
-def _said(proposal: Proposal) -> tuple[dict[str, bytes], list[records.Claim]]:
+def _said(
+    proposal: Proposal, newest: SignedRecord | None, keys: Keys
+) -> tuple[dict[str, bytes], list[records.Claim]]:
     """The files of a record but its bundle, and the statements before they are signed."""
     store, tenant_id = artifact_store(), current_tenant_id()
     forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
@@ -134,6 +139,9 @@ def _said(proposal: Proposal) -> tuple[dict[str, bytes], list[records.Claim]]:
     if (proof := _proof(proposal)) is not None:
         artifacts[PROOF] = proof
         claims.append(records.red_green_claim(proof))
+    if merge := merge_files(proposal, tree, newest, keys):
+        artifacts |= merge
+        claims.append(merge_claim(proposal.repository.name, merge[MERGE_FILE]))
     for name, content in _reports(proposal).items():
         artifacts[name] = content
         if name.startswith("tests/"):

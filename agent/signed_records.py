@@ -22,7 +22,7 @@ def newest_record(proposal: Proposal) -> SignedRecord | None:
 
 def files_of(record: SignedRecord) -> dict[str, bytes]:
     """The record's files, path below the pull request's folder to bytes, each checked."""
-    return {path: _content(record, path) for path in record.files}
+    return {path: content_of(record, path) for path in record.files}
 
 
 def folder_of(proposal: Proposal) -> str:
@@ -43,7 +43,7 @@ def take_record(proposal: Proposal, *, by: Actor) -> tuple[str, bytes]:
             "nothing is signed about this proposal yet; that happens when it is decided, or when a"
             " pack of it is built"
         )
-    content = _content(record, BUNDLE)
+    content = content_of(record, BUNDLE)
     ledger.record(
         "record.download",
         by=by,
@@ -58,6 +58,7 @@ def take_record(proposal: Proposal, *, by: Actor) -> tuple[str, bytes]:
     return f"{record.head_sha}.intoto.jsonl", content
 
 
-def _content(record: SignedRecord, path: str) -> bytes:
+def content_of(record: SignedRecord, path: str) -> bytes:
+    """One file of the record, checked. Raises Missing or Damaged."""
     stored = record.files[path]
     return artifact_store().get(current_tenant_id(), stored["sha256"], size=stored["size"])

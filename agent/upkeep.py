@@ -16,6 +16,7 @@ from agent.places import artifact_store, forge_address, forge_of
 from agent.risk import measure
 from authz.change import answered, change, effect
 from authz.permissions import Permission
+from evidence.merges import FILE as MERGE_FILE
 from evidence.models import Pack, SignedRecord
 from tenants.actor import Actor
 from tenants.models import User
@@ -80,12 +81,19 @@ def unsent_reviews() -> list[UUID]:
 
 
 def unsigned_records() -> list[UUID]:
-    """Proposals of the pinned tenant that were decided a while ago, with no record since then."""
+    """Proposals of the pinned tenant that were decided or merged a while ago, and whose newest
+    record does not say so."""
     quiet = timezone.now() - STALLED_AFTER
     decided = Proposal.objects.filter(reviews__created_at__lt=quiet)
     newest = dict(SignedRecord.objects.values_list("object_id").annotate(newest=Max("created_at")))
     rows = decided.annotate(at=Max("reviews__created_at")).values_list("pk", "at")
-    return [pk for pk, at in rows if str(pk) not in newest or newest[str(pk)] < at]
+    unsigned = {pk for pk, at in rows if str(pk) not in newest or newest[str(pk)] < at}
+    told = set(
+        SignedRecord.objects.filter(files__has_key=MERGE_FILE).values_list("object_id", flat=True)
+    )
+    merged = Proposal.objects.filter(merged_at__lt=quiet).exclude(merge_sha="")
+    unsigned |= {pk for pk in merged.values_list("pk", flat=True) if str(pk) not in told}
+    return list(unsigned)
 
 
 def index(repository_id: UUID) -> None:

@@ -42,6 +42,7 @@ class Claim:
 
     predicate_type: str
     predicate: Mapping[str, Any]
+    also: tuple[Subject, ...] = ()  # what it is about besides the pull request
 
 
 def junit_claim(name: str, content: bytes) -> Claim:
@@ -208,7 +209,9 @@ def signed_bundle(
     into the ledger.
     """
     lines = [
-        sign_envelope(statement(subjects, claim.predicate_type, claim.predicate), signer)
+        sign_envelope(
+            statement([*subjects, *claim.also], claim.predicate_type, claim.predicate), signer
+        )
         for claim in claims
     ]
     manifest = statement(

@@ -45,7 +45,7 @@ MAY_USE_LIBRARY = {
 # Methods of a forge that change nothing. Whatever else a forge can do is a write.
 FORGE_READS = frozenset(
     {"default_branch", "head", "tree", "read", "read_files", "list_files", "diff", "clone_url"}
-    | {"arrivals", "only_joins"}
+    | {"arrivals", "only_joins", "commit"}
     | {"pull_request", "pull_requests"}
 )
 FORGE_WRITES = {n for n in vars(Forge) if not n.startswith("_")} - FORGE_READS | {

@@ -122,6 +122,10 @@ class Forge(Protocol):
         """Whether a commit of two parents holds what these two give, and nothing besides."""
         ...
 
+    def commit(self, repo: Repository, sha: str) -> bytes:
+        """The bytes that a commit's id is the digest of. Raises ForgeRefused when it is gone."""
+        ...
+
     def tree(self, repo: Repository, sha: str) -> str:
         """Sha of the tree of a commit: what the files are, apart from how they came about."""
         ...
@@ -251,7 +255,8 @@ class Merging(Protocol):
 
         The commit has two parents, and `merger` as its author. One that is merged at `head_sha`
         already gives the commit that brought it in. Raises ForgeRefused when it is closed or a
-        draft, stands elsewhere, has no checks or failing ones on that commit, or conflicts with
-        its base; nothing is changed then.
+        draft, stands elsewhere, has no checks or failing ones on that commit, conflicts with its
+        base, or was brought in by others with other files than the two sides give; nothing is
+        changed then.
         """
         ...

@@ -1,5 +1,6 @@
 """What came to a branch, commit by commit, read from a bare repository."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.forge import Arrivals, Commit, ForgeRefused, git, objects
@@ -25,16 +26,16 @@ def arrivals(git_dir: Path, since: str, tip: str) -> Arrivals:
     return Arrivals(tip, tuple(found), objects.is_ancestor(git_dir, since, tip))
 
 
-def only_joins(git_dir: Path, commit: Commit) -> bool:
-    """Whether its tree is what git makes of its two parents by itself."""
-    if len(commit.parents) != 2:
+def only_joins(git_dir: Path, sha: str, parents: Sequence[str]) -> bool:
+    """Whether a commit's tree is what git makes of its two parents by itself."""
+    if len(parents) != 2:
         return False
     with objects.staged_objects(git_dir) as staging:
         merged = git.run(
             git_dir,
-            *("merge-tree", "--write-tree", "--no-messages", "-z", *commit.parents),
+            *("merge-tree", "--write-tree", "--no-messages", "-z", *parents),
             extra_environment=staging.environment,
             expected=(0, 1),
         )
-    held = git.run(git_dir, "rev-parse", "--verify", f"{commit.sha}^{{tree}}").output.decode()
+    held = git.run(git_dir, "rev-parse", "--verify", f"{sha}^{{tree}}").output.decode()
     return merged.status == 0 and merged.output.decode().split("\0")[0] == held.strip()

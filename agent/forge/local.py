@@ -172,7 +172,13 @@ class LocalForge:
         return history.arrivals(git_dir, since, self._tip(self._branches(git_dir), branch))
 
     def only_joins(self, repo: Repository, commit: Commit) -> bool:
-        return history.only_joins(self._open(repo), commit)
+        return history.only_joins(self._open(repo), commit.sha, commit.parents)
+
+    def commit(self, repo: Repository, sha: str) -> bytes:
+        policy.check_sha(sha)
+        git_dir = self._open(repo)
+        objects.require_commits(git_dir, sha)
+        return git.run(git_dir, "cat-file", "commit", sha).output
 
     def tree(self, repo: Repository, sha: str) -> str:
         policy.check_sha(sha)
@@ -375,7 +381,12 @@ class LocalForge:
             if now.head_sha != head_sha:
                 raise ForgeRefused(f"pull request {number} stands at another commit now")
             if now.state == "merged":
-                return objects.brought_in_by(git_dir, head_sha, base_tip)
+                commit, parents = objects.brought_in_by(git_dir, head_sha, base_tip)
+                if commit != head_sha and not history.only_joins(git_dir, commit, parents):
+                    raise ForgeRefused(
+                        f"pull request {number} was merged by others, with other files than its own"
+                    )
+                return commit
             _require_mergeable(now)
             with objects.staged_objects(git_dir) as staging:
                 commit = objects.merge_commit(

@@ -301,13 +301,14 @@ def merge_commit(
     return commit.output.decode().strip()
 
 
-def brought_in_by(git_dir: Path, head_sha: str, base_tip: str) -> str:
-    """The commit on the base's own line by which a head came in; the head where it was moved on."""
+def brought_in_by(git_dir: Path, head_sha: str, base_tip: str) -> tuple[str, list[str]]:
+    """The commit on the base's own line by which a head came in, with its parents; the head alone
+    where the base was moved on to it."""
     answer = git.run(
         git_dir, "rev-list", "--first-parent", "--parents", f"^{head_sha}", base_tip
     ).output.decode()
     for line in answer.splitlines():
         commit, *parents = line.split()
         if head_sha in parents[1:]:
-            return commit
-    return head_sha
+            return commit, parents
+    return head_sha, []

@@ -127,8 +127,10 @@ def entry(
     object_type: str = "proposal",
     outcome: str = "ok",
     tenant_id: UUID = TENANT,
+    trace: str | None = None,
+    allowed: bool = False,
 ) -> PackEntry:
-    """An entry whose id, time and salt follow from its index."""
+    """An entry whose id, time and salt follow from its index. allowed: by rules, as a decision."""
     payload = payload_bytes(facts) if facts is not None else None
     salt = sha256(b"salt %d" % index).digest() if payload is not None else None
     leaf = build_leaf(
@@ -142,9 +144,12 @@ def entry(
         object_id=object_id,
         phase=phase,
         outcome=outcome,
-        policy={"digest": "ab" * 32, "decision": "allow"} if phase == "decision" else None,
+        policy={"digest": "ab" * 32, "decision": "allow"}
+        if allowed or phase == "decision"
+        else None,
         payload=(commitment(salt, payload), len(payload)) if payload and salt else None,
         run="018f2f60-0000-7000-8000-0000000000bb",
+        trace=trace,
     )
     return PackEntry(index, leaf, payload, salt)
 

@@ -26,6 +26,7 @@ from .entries import Log
 from .findings import Findings, Rejected, Unusable
 from .key_history import History
 from .keys import LOG, VerifierKey, parse_key
+from .merges import check_merges, entries_wanted
 from .merkle import Tree, is_consistent, root_from_proof
 from .notes import Checkpoint
 from .printed import check_figures, check_pdf
@@ -120,6 +121,7 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     key_history.check_pins(history, trust.keys, trust.since, checkpoint, findings)
     documents = _documents(pack.files)
     uploads, wanted = read_documents(pack.files)
+    wanted |= entries_wanted(pack.files)
     log = _check_entries(pack, scope, documents.approvals, wanted, findings)
     log.before = _beginning(pack.files, scope, history)
     _check_places(pack.files, scope, checkpoint, log, findings)
@@ -141,6 +143,12 @@ def _verify(path: Path, trust: Trust, findings: Findings) -> None:
     _check_records(pull_requests, log, history, findings)
     complete = completeness.check_completeness(
         pack.files, scope, log, history, pull_requests, findings
+    )
+    check_merges(
+        [(row.figures["folder"], row.merge, row.described) for row in pull_requests if row.merge],
+        complete.rows,
+        log,
+        findings,
     )
     check_access_reviews(pack.files, log, findings)
     _check_approvals(documents.approvals, log, pull_requests, findings)

@@ -15,7 +15,7 @@ CHECKS: dict[int, tuple[str, ...]] = {
     6: ("consistency",),
     7: ("witness", "timestamp"),
     8: ("completeness",),
-    9: ("pull request", "approvals", "red/green"),
+    9: ("pull request", "approvals", "red/green", "merge"),
     10: ("controls",),
     11: ("report",),
 }

@@ -13,6 +13,7 @@ from . import envelope, strict_json
 from .container import Container
 from .findings import Rejected
 from .keys import VerifierKey
+from .merges import check_merge_commit
 from .red_green import check_red_green
 
 CHECK = "pull request"
@@ -37,6 +38,8 @@ class PullRequest:
     manifest_sha256: str  # of the statement that lists all the others
     key: VerifierKey  # that signed every one of them
     proved: bool  # whether a red/green proof came with it, which holds
+    described: Mapping[str, Any]  # pull-request.json
+    merge: Mapping[str, Any] | None  # merge.json, where its record tells of a merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,23 @@ def _check(pack: Container, folder: str, keys: list[VerifierKey]) -> PullRequest
         key = lines[-1].key
         if any(line.key != key for line in lines):
             raise Rejected(CHECK, folder + BUNDLE, "its statements are signed by several keys")
-        proved = check_red_green(pack, folder, declared, [line.said for line in lines])
+        said = [line.said for line in lines]
+        proved = check_red_green(pack, folder, declared, said)
+        merge = check_merge_commit(pack, folder, described, said)
     except (KeyError, TypeError, AttributeError) as fault:
         raise Rejected(CHECK, subject, f"malformed at {fault}") from fault
     insertions, deletions = _changed_lines(diff)
     counted = {"insertions": insertions, "deletions": deletions, "statements": len(lines)}
     return PullRequest(
-        figures | counted, diff_sha256, bound, len(lines), manifest_sha256, key, proved
+        figures=figures | counted,
+        diff_sha256=diff_sha256,
+        files_bound=bound,
+        statements=len(lines),
+        manifest_sha256=manifest_sha256,
+        key=key,
+        proved=proved,
+        described=described,
+        merge=merge,
     )
 
 

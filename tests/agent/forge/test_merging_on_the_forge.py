@@ -27,9 +27,10 @@ def merge(forge, repo, number, head):
     return forge.merge(repo, number, head_sha=head, message="Merge #1", merger=LIN, when=WHEN)
 
 
-def git(forge, repo, *arguments):
+def git(forge, repo, *arguments, stdin=None):
     command = ["git", f"--git-dir={forge.clone_url(repo)}", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    done = subprocess.run(command, capture_output=True, check=True, input=stdin)
+    return done.stdout.decode().strip()
 
 
 def test_a_merge_is_a_commit_of_two_parents_by_whoever_merged(forge, acme, base, opened):
@@ -73,6 +74,28 @@ def test_what_others_brought_in_meanwhile_stays(forge, acme, opened, start):
 
     assert git(forge, acme, "show", "-s", "--format=%P", commit) == f"{other} {head}"
     assert forge.read(acme, "main", "README.md") == start["files"]["README.md"]
+
+
+def test_what_was_merged_by_hand_with_more_in_it_is_none_of_ours(forge, acme, base, opened):
+    number, head = opened
+    more = git(
+        forge, acme, "-c", "user.name=x", "-c", "user.email=x@x.example", "commit-tree",
+        "main^{tree}", "-p", "main", "-p", head, "-m", "without what was signed",
+    )  # fmt: skip
+    git(forge, acme, "update-ref", "refs/heads/main", more, base)
+
+    refused(forge, acme, number, head, "was merged by others, with other files than its own")
+
+
+def test_the_bytes_of_a_commit_are_those_that_git_names_it_by(forge, acme, opened):
+    number, head = opened
+    commit = merge(forge, acme, number, head)
+
+    content = forge.commit(acme, commit)
+
+    assert git(forge, acme, "hash-object", "-t", "commit", "--stdin", stdin=content) == commit
+    with pytest.raises(ForgeRefused, match="no such commit"):
+        forge.commit(acme, "0" * 40)
 
 
 def refused(forge, repo, number, head, said):
