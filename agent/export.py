@@ -24,7 +24,7 @@ from agent.errors import ExportFault
 from agent.forge import ForgeRefused, ForgeUnavailable
 from agent.models import Artifact, Proposal
 from agent.places import artifact_store, local_forge
-from authz.change import answered, change
+from authz.change import answered, change, entry
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence.models import Checkpoint, ControlDocument, LogKey, Pack, SignedRecord
@@ -146,10 +146,8 @@ def export_tenant(target: Path, *, by: Actor) -> Export:
     file appears under its name only once it is whole and on record. Raises Denied, ExportFault.
     """
     tenant = AsTenant(current_tenant_id())
-    with change(by, Permission.TENANT_EXPORT, on=tenant) as facts:
-        facts.phase = "intent"
-        facts["file"] = target.name
-    intent = facts.intent
+    said = {"file": target.name}
+    intent = entry(by, Permission.TENANT_EXPORT, on=tenant, facts=said, phase="intent").intent
     part = target.with_name(target.name + ".part")
     try:
         with answered(intent, by, Permission.TENANT_EXPORT, on=tenant):

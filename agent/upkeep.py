@@ -14,7 +14,7 @@ from agent.forge import Check, ForgeRefused, ForgeUnavailable
 from agent.models import Artifact, CodeIndex, Plan, Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from agent.risk import measure
-from authz.change import answered, change, effect
+from authz.change import answered, change, effect, entry
 from authz.permissions import Permission
 from evidence.merges import FILE as MERGE_FILE
 from evidence.models import Pack, SignedRecord
@@ -50,10 +50,8 @@ def delete_expired_packs(*, by: Actor) -> int:
     )
     deleted = 0
     for pack in over.order_by("expires_at"):
-        with change(by, Permission.RETENTION_APPLY, on=pack) as facts:
-            facts.phase = "intent"
-            facts.update(sha256=pack.sha256, size=pack.size, expired=pack.expires_at)
-        intent = facts.intent
+        said = {"sha256": pack.sha256, "size": pack.size, "expired": pack.expires_at}
+        intent = entry(by, Permission.RETENTION_APPLY, on=pack, facts=said, phase="intent").intent
         with answered(intent, by, Permission.RETENTION_APPLY, on=pack):
             gone = not _kept_elsewhere(pack) and artifact_store().delete(
                 pack.tenant_id, pack.sha256
@@ -194,10 +192,8 @@ def publish_review(proposal_id: UUID) -> None:
         return
     by = _agent_of(proposal)
     checks = _checks_with_reviews(proposal)
-    with change(by, Permission.PULL_REQUEST_OPEN, on=proposal) as facts:
-        facts.phase = "intent"
-        facts.update(checks=len(checks), head_sha=proposal.head_sha)
-    intent = facts.intent
+    said = {"checks": len(checks), "head_sha": proposal.head_sha}
+    intent = entry(by, Permission.PULL_REQUEST_OPEN, on=proposal, facts=said, phase="intent").intent
     forge, address = forge_of(proposal.repository), forge_address(proposal.repository)
     refused = ""
     with answered(intent, by, Permission.PULL_REQUEST_OPEN, on=proposal):

@@ -1,10 +1,11 @@
 """Decides who may do what: decide() for doing, may() for showing buttons, visible() for lists."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from time import perf_counter, perf_counter_ns
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from django.db import connection
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from authz import cedar, feeding, onrecord, relations
 from authz.errors import Denied
-from authz.graph import Explanation
+from authz.graph import Explanation, Ref
 from authz.in_force import active_policies
 from authz.model import MODEL
 from authz.opened import opened_by
@@ -44,8 +45,7 @@ class Thing(Protocol):
     def pk(self) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """Yes or no, with reasons in plain words."""
 
     permission: Permission
@@ -54,7 +54,7 @@ class Decision:
     policy_digest: str = POLICY_DIGEST
     # Of sensitive permissions: the policies that made it so, and what they were told.
     policies: tuple[str, ...] = ()
-    policy_facts: dict[str, Any] = field(default_factory=dict)
+    policy_facts: Mapping[str, Any] = MappingProxyType({})
     # What roles, teams and shares said; None where they were not asked.
     explanation: Explanation | None = None
     latency_ms: float = 0
@@ -107,7 +107,7 @@ def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
     with asked.without_asking(asked.Purpose.DECIDE):
         said = _decide(by, permission, on, started)
         if permission in cedar.SENSITIVE:
-            said = replace(_by_policies(said, by, on), latency_ms=_milliseconds_since(started))
+            said = _by_policies(said, by, on)._replace(latency_ms=_milliseconds_since(started))
     if said.allowed:
         asked.opens(opened_by(permission))
     return said
@@ -116,16 +116,14 @@ def decide(by: Actor, permission: Permission, on: Thing) -> Decision:
 def _by_policies(said: Decision, by: Actor, on: Thing) -> Decision:
     facts = facts_of(by, on, rebac=said.allowed, now=timezone.now())
     policies = active_policies()
-    said = replace(
-        said,
+    said = said._replace(
         policy_digest=sha256(f"{POLICY_DIGEST}{policies.digest}".encode()).hexdigest(),
         policy_facts=facts.recorded(),
     )
     if not said.allowed:
         return said
     judged = cedar.judge(said.permission, facts, policies)
-    return replace(
-        said,
+    return said._replace(
         allowed=judged.allowed,
         reasons=said.reasons if judged.allowed else judged.reasons,
         policies=judged.policies,
@@ -251,38 +249,71 @@ def who_may(permission: Permission, on: Thing) -> list[tuple[str, str, Decision]
     return sorted(answers, key=lambda answer: not answer[2].allowed)
 
 
+def remembered(
+    by: Actor, permission: Permission, on: Thing
+) -> tuple[Decision, ledger.Provided | None] | None:
+    """A yes by what this process remembers of roles, teams and shares, without asking PostgreSQL.
+
+    It counts only if the entry of what it allows is staged with what is returned beside it. None
+    for all else, of which decide() says more.
+    """
+    started = perf_counter_ns()
+    if permission in cedar.SENSITIVE or feeding.is_set_up():
+        return None
+    if plain := _without_relations(by, permission, on):
+        allowed, reason = plain
+        said = Decision(permission, allowed, [reason], latency_ms=_milliseconds_since(started))
+        return (said, None) if allowed else None
+    found = relations.remembered(*_question(by, permission, on))
+    if found is None:
+        return None
+    explanation, provided = found
+    return _explained(permission, explanation, started), provided
+
+
 def _decide(by: Actor, permission: Permission, on: Thing, started: int | None = None) -> Decision:
     """What roles, teams, shares say. started: when the question came, by perf_counter_ns(); None
     where nobody writes down how long the answer took."""
-
-    def said(allowed: bool, reason: str, explanation: Explanation | None = None) -> Decision:
+    if plain := _without_relations(by, permission, on):
+        allowed, reason = plain
         took = 0.0 if started is None else _milliseconds_since(started)
-        return Decision(permission, allowed, [reason], explanation=explanation, latency_ms=took)
+        return Decision(permission, allowed, [reason], latency_ms=took)
+    asked = _question(by, permission, on)
+    return _explained(permission, feeding.confirmed(relations.explain(*asked), *asked), started)
 
-    def no(reason: str) -> Decision:
-        return said(False, reason)
 
+def _without_relations(by: Actor, permission: Permission, on: Thing) -> tuple[bool, str] | None:
+    """Yes or no with the reason, where neither role, team nor share has a say in it."""
     if permission in NOT_BY_REQUESTER and str(getattr(on, "requester_id", None)) == by.id:
-        return no(_OWN_REQUEST)
+        return False, _OWN_REQUEST
     if by.type == "system":
         if permission in SYSTEM:
-            return said(True, "the product itself may do this")
-        return no(f"the product itself may not {_said(permission)}")
+            return True, "the product itself may do this"
+        return False, f"the product itself may not {_said(permission)}"
     if by.user_id is None:
         if by.type == "robot" and permission in DIRECTORY:
-            return said(True, "the tenant's directory may do this")
-        return no(f"a directory may not {_said(permission)}")
+            return True, "the tenant's directory may do this"
+        return False, f"a directory may not {_said(permission)}"
     if reason := barred(by, permission):
-        return no(reason)
+        return False, reason
     if permission in OWN and getattr(on, "user_id", None) == by.user_id:
-        return said(True, f"everybody may {_said(permission)} of their own")
-    asked = relations.person(by.user_id), permission, relations.object_of(on)
-    found = feeding.confirmed(relations.explain(*asked), *asked)
-    return said(found.allowed, because(found, permission), found)
+        return True, f"everybody may {_said(permission)} of their own"
+    return None
+
+
+def _question(by: Actor, permission: Permission, on: Thing) -> tuple[Ref, Permission, Ref]:
+    assert by.user_id is not None  # of others _without_relations() knows
+    return relations.person(by.user_id), permission, relations.object_of(on)
+
+
+def _explained(permission: Permission, found: Explanation, started: int | None) -> Decision:
+    took = 0.0 if started is None else _milliseconds_since(started)
+    reasons = [because(found, permission)]
+    return Decision(permission, found.allowed, reasons, explanation=found, latency_ms=took)
 
 
 def _milliseconds_since(started: int) -> float:
-    return round((perf_counter_ns() - started) / 1e6, 3)
+    return (perf_counter_ns() - started) // 1_000 / 1_000
 
 
 def barred(by: Actor, permission: Permission) -> str:

@@ -9,7 +9,7 @@ server alone: what it allows and the tuples here do not, or the other way round,
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -105,7 +105,7 @@ def confirmed(found: Explanation, subject: Ref, held: str, on: Ref) -> Explanati
     if said == found.allowed:
         return found
     log.error("the server for relations says %s about %s on %s", said, held, on)
-    return replace(found, allowed=False, why="disputed")
+    return found._replace(allowed=False, why="disputed")
 
 
 def confirmed_lists(subject: Ref, ours: Resolved) -> tuple[Resolved, Resolved]:
@@ -135,8 +135,13 @@ def confirmed_lists(subject: Ref, ours: Resolved) -> tuple[Resolved, Resolved]:
     return found, barred
 
 
+def is_set_up() -> bool:
+    """Whether this portal knows of a server that some tenant may have decide."""
+    return any(address for address, _ in settings.RELATIONS_SERVERS.values())
+
+
 def _a_server_decides() -> bool:
-    if not any(address for address, _ in settings.RELATIONS_SERVERS.values()):
+    if not is_set_up():
         return False
     return not connection.in_atomic_block and OutsideEngine.objects.filter(mode=DECIDING).exists()
 

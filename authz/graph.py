@@ -4,8 +4,7 @@ Pure: no Django, no database, no clock. A Graph is not safe for two threads that
 authz.relations sees to that.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -63,8 +62,7 @@ def _spelled(id: Id) -> str:
 Path = tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """Why somebody may or may not.
 
     why: granted; disputed (another engine says otherwise); inactive (the subject is no active
@@ -128,6 +126,12 @@ class Rules:
             for kind in range(len(self.kinds))
         ]
         self.named_slots = list(self.slots)
+        # Type -> kind of its objects by themselves.
+        self.subjects = {kind.type: n for kind, n in self.kinds.items() if not kind.relation}
+        self._arrows = {
+            pair: [(slot, self.named_slots[slot][2]) for slot in slots]
+            for pair, slots in self.slots_of.items()
+        }
         self._tests: dict[tuple[str, str], Test] = {}
         for name, one in model.items():
             for held in (*one.relations, *one.permissions):
@@ -142,10 +146,9 @@ class Rules:
             return Has(held)
         return one.permissions.get(held)
 
-    def arrows(self, type: str, relation: str) -> Iterator[tuple[int, str]]:
+    def arrows(self, type: str, relation: str) -> Sequence[tuple[int, str]]:
         """Slots of a relation that leads to objects, each with their type."""
-        for slot in self.slots_of.get((type, relation), ()):
-            yield slot, self.named_slots[slot][2]
+        return self._arrows.get((type, relation), ())
 
     def test(self, type: str, held: str) -> Test | None:
         """The compiled form of expression()."""
@@ -283,23 +286,23 @@ class Graph:
     def check(self, subject: Ref, held: str, on: Ref, now: Moment) -> bool:
         """Whether the subject holds a permission (or stands in a relation) on the object."""
         test = self.rules.test(on.type, held)
-        if test is None or Subject(subject.type) not in self.rules.kinds:
+        if test is None or subject.type not in self.rules.subjects:
             return False
         return test(self, self.groups_of(subject, now), on.id, now)
 
     def objects_with(self, held: str, type: str, subject: Ref, now: Moment) -> set[Id]:
         """Every object of a type that the subject holds it on."""
         expression = self.rules.expression(type, held)
-        if expression is None or Subject(subject.type) not in self.rules.kinds:
+        if expression is None or subject.type not in self.rules.subjects:
             return set()
         return self._objects(type, expression, self.groups_of(subject, now), now)
 
     def subjects_with(self, held: str, on: Ref, type: str, now: Moment) -> set[Id]:
         """Every subject of a type (not groups: whoever is in them) that holds it on the object."""
         expression = self.rules.expression(on.type, held)
-        if expression is None or Subject(type) not in self.rules.kinds:
+        if expression is None or type not in self.rules.subjects:
             return set()
-        return self._subjects(on.type, expression, on.id, self.rules.kinds[Subject(type)], now)
+        return self._subjects(on.type, expression, on.id, self.rules.subjects[type], now)
 
     def explain(self, subject: Ref, held: str, on: Ref, now: Moment) -> Explanation:
         """The same answer as check(), with what grants it, or the nearest reason why not."""
@@ -323,7 +326,7 @@ class Graph:
         """
         rules, kinds = self.rules, self.rules.kinds
         mine: Mine = [set() for _ in kinds]
-        start = kinds[Subject(subject.type)]
+        start = rules.subjects[subject.type]
         mine[start].add(subject.id)
         waiting = [(start, subject.id)]
         for kind, id in waiting:  # grows while it is read
@@ -436,7 +439,7 @@ class _Explainer:
     def answer(self) -> Explanation:
         revision = self.graph.revision
         expression = self.rules.expression(self.on.type, self.held)
-        if expression is None or Subject(self.subject.type) not in self.rules.kinds:
+        if expression is None or self.subject.type not in self.rules.subjects:
             return Explanation(False, "undefined", revision=revision)
         self._look(self.now)
         if path := self._path(self.on.type, expression, self.on.id):

@@ -1,6 +1,6 @@
 """Has another key sign a tenant's log."""
 
-from authz.change import change
+from authz.change import entry
 from authz.people import AsTenant
 from authz.permissions import Permission
 from evidence import ledger
@@ -25,12 +25,11 @@ def rotate(keys: Keys, reason: str, *, by: Actor, before: Keys | None = None) ->
     made = keys.create_next(tenant.pk, ledger.origin_of(current()))
     # In the object, which is part of the leaf: facts can be erased, and this must stay.
     announced = ledger.Named("logkey", made.vkey.removeprefix(f"{made.name}+"))
-    with change(by, Permission.LOG_KEY_ROTATE, on=tenant) as facts:
-        facts.about = announced
-        facts.update(
-            reason=reason,
-            vkey=made.vkey,
-            before=signing.vkey,
-            key_id=VerifierKey.parse(made.vkey).key_id,
-        )
+    said = {
+        "reason": reason,
+        "vkey": made.vkey,
+        "before": signing.vkey,
+        "key_id": VerifierKey.parse(made.vkey).key_id,
+    }
+    entry(by, Permission.LOG_KEY_ROTATE, on=tenant, facts=said, about=announced)
     return ledger.hand_over(until_now, made)

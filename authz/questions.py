@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from authz import cedar, onrecord, relations
+from authz import cedar, feeding, onrecord, relations
 from authz.decisions import Decision, barred, because
 from authz.graph import Graph, Ref
 from authz.model import MODEL
@@ -90,7 +90,7 @@ def can_be_asked(questions: Iterable[Question]) -> bool:
     """Whether all of it can be answered here."""
     if settings.RELATIONS == "sql":
         return False
-    if any(address for address, _ in settings.RELATIONS_SERVERS.values()):
+    if feeding.is_set_up():
         return False
     return all(question.permission in PLAIN for question in questions)
 
@@ -145,7 +145,7 @@ def _of_tenant(scope: Scope, askings: Mapping[int, Asking]) -> Iterable[tuple[in
         if idle:
             touch(id, user_id)
     found = []
-    with relations.graph_at(epoch, number) as graph:
+    with relations.graph_at(epoch, number, now) as graph:
         for place, asking in askings.items():
             if row := known.get(digests.get(place, "")):
                 found.append((place, _answered(scope, asking, row, graph, now)))

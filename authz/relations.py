@@ -28,8 +28,9 @@ from django.db.models import BooleanField, F, Func, Q
 from authz.graph import ALWAYS, Edge, Explanation, Graph, Ref, Rules
 from authz.model import MODEL, AnyOf, Except, Expression, Has, Subject, Through
 from authz.tuples import column_of
+from evidence.ledger import Provided, Proviso
+from tenants.backend import prepared
 from tenants.backend.base import here
-from tenants.backend.prepared import Prepared
 from tenants.scope import current_tenant_id
 
 RULES = Rules(MODEL)
@@ -140,6 +141,31 @@ def explain(subject: Ref, held: str, on: Ref) -> Explanation:
     return _answered(from_graph, lambda: from_graph(*_load_slice(subject, on)))
 
 
+def remembered(subject: Ref, held: str, on: Ref) -> tuple[Explanation, Provided] | None:
+    """explain() without asking PostgreSQL, when the graph in memory says yes.
+
+    It counts for nothing by itself: only for an entry that is staged provided that the revision
+    there is still the one that this was read from, and that nothing on the path has expired.
+    """
+    if settings.RELATIONS == "sql":
+        return None
+    with _memory_lock:
+        kept = _memory.get(current_tenant_id())
+    if kept is None or not kept.lock.acquire(timeout=PATIENCE):
+        return None
+    try:
+        epoch, number = kept.epoch, kept.number
+        # As of a moment that has passed for certain: what kept out then may only have ended since.
+        found = kept.graph.explain(subject, held, on, kept.at)
+    finally:
+        kept.lock.release()
+    if epoch is None or not found.allowed:
+        return None
+    ends = min(step.until for step in found.path)
+    values = epoch.bytes, number.to_bytes(8, signed=True), _FLOAT8.pack(ends)
+    return found, Provided(_UNCHANGED, values)
+
+
 def subjects_with(held: str, on: Ref, type: str = "user") -> set[UUID]:
     """Everybody who holds it on the object."""
 
@@ -227,6 +253,7 @@ class _Kept:
     graph: Graph = field(default_factory=lambda: Graph(RULES))
     epoch: UUID | None = None
     number: int = 0
+    at: float = 0.0  # PostgreSQL's time when it was last asked; seconds since 1970
 
 
 _memory: OrderedDict[UUID, _Kept] = OrderedDict()  # the tenant asked about last comes last
@@ -239,7 +266,7 @@ def _answered[A](from_graph: Callable[[Graph, float], A], in_sql: Callable[[], A
         return in_sql()
     try:
         epoch, number, now = _read_revision()
-        with graph_at(epoch, number) as graph:
+        with graph_at(epoch, number, now) as graph:
             return from_graph(graph, now)
     except Exception as fault:  # noqa: BLE001  # whatever it is, PostgreSQL decides
         log.warning("relations are answered in SQL: %s: %s", type(fault).__name__, fault)
@@ -247,8 +274,9 @@ def _answered[A](from_graph: Callable[[Graph, float], A], in_sql: Callable[[], A
 
 
 @contextmanager
-def graph_at(epoch: UUID | None, number: int) -> Iterator[Graph]:
-    """The pinned tenant's graph, no older than that revision, which PostgreSQL has just said.
+def graph_at(epoch: UUID | None, number: int, now: float) -> Iterator[Graph]:
+    """The pinned tenant's graph, no older than that revision, which PostgreSQL has just said, with
+    its time.
 
     Nobody else asks or changes it in the block. Raises Unusable when that takes too long to get.
     """
@@ -258,6 +286,7 @@ def graph_at(epoch: UUID | None, number: int) -> Iterator[Graph]:
     try:
         if kept.epoch != epoch or kept.number < number:
             _bring_up_to_date(kept, epoch, number)
+        kept.at = now
         yield kept.graph
     finally:
         kept.lock.release()
@@ -291,10 +320,16 @@ def _make_room() -> None:
 
 # From PostgreSQL ---------------------------------------------------------------------------------
 
-_REVISION = Prepared(
+_REVISION = prepared.Prepared(
     "read_revision",
     "SELECT r.id, r.number, extract(epoch FROM statement_timestamp())::float8"
     " FROM (SELECT) one LEFT JOIN authz_revision r ON true",
+)
+_UNCHANGED = Proviso(
+    "relations_unchanged",
+    "EXISTS (SELECT FROM authz_revision WHERE id = $1 AND number = $2)"
+    " AND extract(epoch FROM statement_timestamp())::float8 < $3",
+    (prepared.UUID, prepared.INT8, prepared.FLOAT8),
 )
 _FLOAT8 = struct.Struct(">d")
 _KEY = "object_type, object_id, relation, subject_type, subject_id, subject_relation"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from authz.change import change
+from authz.change import change, entry
 from authz.permissions import Permission
 from tenants.actor import Actor
 from tenants.models import Session, User
@@ -21,8 +21,7 @@ class AsSession:
 
 def record_opening(user: User, way: str, **facts: Any) -> None:
     """Put on record that `user` signs in, before the door opens. way: as Session.way."""
-    with change(user.actor("page"), Permission.SESSION_OPEN, on=user) as said:
-        said.update(way=way, **facts)
+    entry(user.actor("page"), Permission.SESSION_OPEN, on=user, facts={"way": way, **facts})
 
 
 def end_session(session: Session, *, by: Actor, why: str) -> None:

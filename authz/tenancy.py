@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
-from authz.change import change
+from authz.change import change, entry
 from authz.errors import BadRequest, Conflict
 from authz.people import AsTenant
 from authz.permissions import Permission
@@ -106,12 +106,10 @@ def move(tenant: Tenant, target: str, *, grace: float = 0, by: Actor) -> Moved:
         try:
             return _move_patiently(tenant, source, target, by=by)
         except (CannotMove, LogBroken, DatabaseError) as fault:
-            with (
-                tenant_scope(scope_of_tenant(tenant.pk)),
-                change(by, Permission.TENANT_MOVE, on=AsTenant(tenant.pk)) as facts,
-            ):
-                facts.outcome = "failed"
-                facts.update(source=source, target=target, problem=str(fault))
+            said = {"source": source, "target": target, "problem": str(fault)}
+            place = AsTenant(tenant.pk)
+            with tenant_scope(scope_of_tenant(tenant.pk)):
+                entry(by, Permission.TENANT_MOVE, on=place, facts=said, outcome="failed")
             raise
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -12,12 +13,6 @@ from evidence.models import OpenIntent
 PATIENCE_SECONDS = 30
 LONGEST_SECONDS = 6 * 3600
 
-_OPEN = """
-    INSERT INTO evidence_openintent (id, tenant_id, action, object_type, object_id, run, trace,
-        opened_at, backend_pid, backend_started)
-    SELECT %s, %s, %s, %s, %s, %s, %s, now(), a.pid, a.backend_start
-    FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
-"""
 
 # Taken out as they are found, so that two who look at once do not name one of them twice.
 _TAKE_LOST = """
@@ -53,18 +48,42 @@ class LostIntent:
     why: str
 
 
+class About(NamedTuple):
+    """What an intent is about. run: may be empty."""
+
+    action: str
+    object_type: str
+    object_id: str
+    run: str
+    trace: str
+
+
+def opening(*values: str, among: str = "") -> str:
+    """The statement that remembers an intent, with the session that began it.
+
+    values: SQL for id, tenant and About, in their order. among: a table of at most one row; where
+    it has none, nothing is remembered.
+    """
+    return f"""
+        INSERT INTO evidence_openintent (id, tenant_id, action, object_type, object_id, run, trace,
+            opened_at, backend_pid, backend_started)
+        SELECT {", ".join(values)}, now(), a.pid, a.backend_start
+        FROM {f"{among}, " if among else ""}pg_stat_activity a WHERE a.pid = pg_backend_pid()
+    """  # noqa: S608
+
+
 def trace_of(trace: str | None, entry_id: UUID) -> str:
     """The name that an intent shares with its result: what was running, then one span of it."""
     return f"{trace or entry_id.hex}-{entry_id.hex[16:]}"
 
 
-def begin(entry_id: UUID, tenant_id: UUID, said: tuple[str, str, str, str, str]) -> None:
-    """Remember an intent in the transaction that records it.
+_OPENING = opening(*["%s"] * 7)
 
-    said: action, type and id of the object, run (may be empty), trace.
-    """
+
+def begin(entry_id: UUID, tenant_id: UUID, about: About) -> None:
+    """Remember an intent in the transaction that records it."""
     with connection.cursor() as cursor:
-        cursor.execute(_OPEN, [entry_id, tenant_id, *said])
+        cursor.execute(_OPENING, [entry_id, tenant_id, *about])
 
 
 def end(intent: Intent) -> None:

@@ -4,8 +4,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
@@ -28,16 +29,13 @@ from tenants.trace import current_trace
 
 BATCH = 2_000  # entries given a place in one statement
 
-# Every change and every denial waits for this one statement: alone it is a transaction by itself,
-# at the end of a change's it is sent along with the COMMIT, anywhere else it is one among others.
+# Every change and every denial waits for this one statement: alone it is a transaction by itself
+# (_statement), at the end of a change's it is sent along with the COMMIT, anywhere else it is one
+# among others.
 _INTO = "INSERT INTO evidence_stagedentry (id, tenant_id, leaf, payload, salt)"
 _BEGIN_AND_STAGE = f"{_INTO} VALUES (%s, %s, %s, %s, %s)"  # psycopg sends the BEGIN
 _STAGE_AND_COMMIT = f"{_INTO} VALUES (%b); COMMIT".encode()
-_STAGE = prepared.Prepared(
-    "stage_entry",
-    f"{_INTO} VALUES ($1, $2, $3, $4, $5)",
-    [prepared.UUID, prepared.UUID, prepared.BYTEA, prepared.BYTEA, prepared.BYTEA],
-)
+_ENTRY_TYPES = [prepared.UUID, prepared.UUID, prepared.BYTEA, prepared.BYTEA, prepared.BYTEA]
 
 # One batch from the staging table into the log, hashed as RFC 9162 says. The server does it all,
 # because carrying every entry to this process and back took ten times as long.
@@ -73,6 +71,41 @@ class Recorded(Protocol):
     def pk(self) -> Any: ...
 
 
+@dataclass(frozen=True)
+class Proviso:
+    """A condition that PostgreSQL has to find true in the very statement that stages an entry.
+
+    sql: its parameters are $1 and so on, of these types, in binary format. name: of its own.
+    """
+
+    name: str
+    sql: str
+    types: tuple[int, ...]
+
+
+class Provided(NamedTuple):
+    """A proviso with the values of its parameters."""
+
+    proviso: Proviso
+    values: tuple[bytes, ...]
+
+
+class _Entry(NamedTuple):
+    """What is about to be staged. intent: of one that has to be answered, what it is about."""
+
+    id: UUID
+    tenant_id: UUID
+    leaf: bytes
+    payload: bytes | None
+    salt: bytes | None
+    trace: str
+    intent: intents.About | None
+
+    @property
+    def row(self) -> tuple[bytes, bytes, bytes, bytes | None, bytes | None]:
+        return self.id.bytes, self.tenant_id.bytes, self.leaf, self.payload, self.salt
+
+
 def record(
     action: str,
     *,
@@ -95,17 +128,69 @@ def record(
     it may be committed along with the entry. Raises ValueError when the leaf would reach 65,535
     bytes.
     """
-    tenant = current()
-    entry_id = uuid7()
     trace = answers.trace if answers else current_trace()
+    entry = _entry(action, by, on, facts or {}, phase, outcome, policy, trace)
+    if answers:
+        intents.end(answers)
+    if entry.intent:
+        intents.begin(entry.id, entry.tenant_id, entry.intent)
+    _stage(entry, last=last)
+    return Intent(entry.id, entry.trace)
+
+
+def record_if(
+    provided: Provided | None,
+    action: str,
+    *,
+    by: Actor,
+    on: Recorded,
+    facts: Mapping[str, Any],
+    phase: str,
+    outcome: str,
+    policy: Mapping[str, str],
+) -> Intent | None:
+    """record() by itself, in one statement that is a transaction of its own.
+
+    None, and nothing is staged, where PostgreSQL finds that what was `provided` does not hold.
+    Raises RuntimeError inside of a transaction, which might undo the entry.
+    """
+    entry = _entry(action, by, on, facts, phase, outcome, policy, current_trace())
+    values = (*(provided.values if provided else ()), *entry.row)
+    if entry.intent:
+        values += tuple(said.encode() for said in entry.intent)
+    statement = _statement(provided.proviso if provided else None, entry.intent is not None)
+    database = here()
+    with database.wrap_database_errors:
+        session = database.bound_session()
+        if database.in_atomic_block or prepared.begun(session):
+            raise RuntimeError("an entry that stands alone must not be part of a transaction")
+        staged = statement.run(session, values).command_tuples
+    return Intent(entry.id, entry.trace) if staged else None
+
+
+def _entry(
+    action: str,
+    by: Actor,
+    on: Recorded,
+    facts: Mapping[str, Any],
+    phase: str,
+    outcome: str,
+    policy: Mapping[str, str] | None,
+    trace: str | None,
+) -> _Entry:
+    tenant_id = current().tenant_id
+    entry_id = uuid7()
+    kind, object_id, run = on._meta.model_name, str(on.pk), _run_of(on)  # type: ignore[attr-defined]
+    intent = None
     if phase == "intent":
         trace = intents.trace_of(trace, entry_id)
+        intent = intents.About(action, kind, object_id, run or "", trace)
     payload = payload_bytes(facts) if facts else None
     salt = secrets.token_bytes(32) if payload else None
     leaf = build_leaf(
         entry_id=entry_id,
         recorded_at=datetime.now(UTC),
-        tenant_id=tenant.tenant_id,
+        tenant_id=tenant_id,
         actor={
             "type": by.type,
             "id": by.id,
@@ -114,29 +199,40 @@ def record(
         },
         door=by.door,
         action=action,
-        object_type=on._meta.model_name,  # type: ignore[attr-defined]
-        object_id=str(on.pk),
+        object_type=kind,
+        object_id=object_id,
         phase=phase,
         outcome=outcome,
         policy=dict(policy) if policy else None,
         payload=(commitment(salt, payload), len(payload)) if payload and salt else None,
-        run=_run_of(on),
+        run=run,
         trace=trace,
     )
-    if answers:
-        intents.end(answers)
-    if phase == "intent" and trace:
-        about = (action, str(on._meta.model_name), str(on.pk), _run_of(on) or "", trace)  # type: ignore[attr-defined]
-        intents.begin(entry_id, tenant.tenant_id, about)
-    _stage(entry_id, tenant.tenant_id, (leaf, payload, salt), last=last)
-    return Intent(entry_id, trace or "")
+    return _Entry(entry_id, tenant_id, leaf, payload, salt, trace or "", intent)
 
 
-# Leaf, payload and salt of an entry.
-_Bodies = tuple[bytes, bytes | None, bytes | None]
+@cache
+def _statement(proviso: Proviso | None, opens: bool) -> prepared.Prepared:
+    """Stages an entry if the proviso holds; opens: and remembers it as an intent that is open.
+
+    Parameters: the proviso's, then those of the row, then those of the intent.
+    """
+    name, types, known, held = "stage_entry", list(_ENTRY_TYPES), 0, ""
+    if proviso:
+        name += f"_if_{proviso.name}"
+        types = [*proviso.types, *types]
+        known, held = len(proviso.types), f"WHERE {proviso.sql}"
+    row = [f"${number}" for number in range(known + 1, known + 6)]
+    if not opens:
+        return prepared.Prepared(name, f"{_INTO} SELECT {', '.join(row)} {held}", types)
+    said = [f"${number}" for number in range(known + 6, known + 11)]
+    opening = intents.opening(*row[:2], *said, among="held")
+    sql = f"WITH held AS (SELECT {held}), opened AS ({opening}) {_INTO} SELECT {', '.join(row)}"
+    types += [prepared.TEXT] * len(said)
+    return prepared.Prepared(f"{name}_of_intent", f"{sql} FROM held", types)
 
 
-def _stage(entry_id: UUID, tenant_id: UUID, bodies: _Bodies, *, last: bool) -> None:
+def _stage(entry: _Entry, *, last: bool) -> None:
     """Send the entry, past Django's cursor: that would send it as text, to be parsed and planned
     anew, with every byte of the leaf spelled out."""
     database = here()
@@ -146,25 +242,27 @@ def _stage(entry_id: UUID, tenant_id: UUID, bodies: _Bodies, *, last: bool) -> N
         ends_here = last and len(database.atomic_blocks) == 1 and not database.needs_rollback
         begun = prepared.begun(session)
         if begun and ends_here:
-            _stage_and_commit(session, entry_id, tenant_id, bodies)
+            _stage_and_commit(session, entry)
         elif begun or ends_here or not database.in_atomic_block:
             # Where nothing was begun it is a transaction by itself, committed when this returns.
-            _STAGE.run(session, (entry_id.bytes, tenant_id.bytes, *bodies))
+            _statement(None, False).run(session, entry.row)
         else:
-            session.execute(_BEGIN_AND_STAGE, [entry_id, tenant_id, *bodies])
+            session.execute(
+                _BEGIN_AND_STAGE,
+                [entry.id, entry.tenant_id, entry.leaf, entry.payload, entry.salt],
+            )
 
 
-def _stage_and_commit(
-    session: psycopg.Connection[Any], entry_id: UUID, tenant_id: UUID, bodies: _Bodies
-) -> None:
+def _stage_and_commit(session: psycopg.Connection[Any], entry: _Entry) -> None:
     """Send the entry together with the COMMIT; one journey less of each change to the server.
 
     What fails here is raised before anything is committed, as if it had been sent by itself:
     PostgreSQL does not come to the COMMIT then. Django's own COMMIT, at the end of the block, finds
     nothing left to do. Nothing but hexadecimal digits and ids stands in the text.
     """
+    ids, bodies = (entry.id, entry.tenant_id), (entry.leaf, entry.payload, entry.salt)
     values = b",".join(
-        [b"'%b'" % str(one).encode() for one in (entry_id, tenant_id)]
+        [b"'%b'" % str(one).encode() for one in ids]
         + [b"NULL" if one is None else b"'\\x%b'" % one.hex().encode() for one in bodies]
     )
     prepared.checked(session, session.pgconn.exec_(_STAGE_AND_COMMIT % values))

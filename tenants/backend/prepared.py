@@ -13,8 +13,10 @@ import psycopg
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-BYTEA, UUID = 17, 2950  # types, by their numbers in every PostgreSQL
+# Types, by their numbers in every PostgreSQL.
+BYTEA, INT8, TEXT, FLOAT8, UUID = 17, 20, 25, 701, 2950
 
+_FINE = (int(ExecStatus.COMMAND_OK), int(ExecStatus.TUPLES_OK))
 _UNKNOWN = b"26000"  # SQLSTATE: there is no such statement
 
 
@@ -64,7 +66,7 @@ def begun(session: psycopg.Connection[Any]) -> bool:
 def checked(session: psycopg.Connection[Any], answer: PGresult) -> PGresult:
     """The same answer, if it is one. Raises psycopg's errors, OperationalError when the server is
     gone."""
-    if answer.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+    if answer.status in _FINE:
         return answer
     if session.pgconn.status != ConnStatus.OK:
         raise psycopg.OperationalError(answer.get_error_message())

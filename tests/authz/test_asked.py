@@ -253,6 +253,17 @@ def test_every_table_of_a_tenant_says_which_rights_open_it():
     assert sorted(said) == sorted(walled - {"cells_domain"})
 
 
+def test_a_purpose_ends_with_the_call_that_it_was_for_however_often_that_calls_itself(in_acme):
+    @without_asking(Purpose.SIGN_IN)
+    def counted(deeper):
+        return counted(deeper - 1) if deeper else Project.objects.count()
+
+    with watched():
+        assert counted(2) == 1
+        with pytest.raises(Unasked):
+            Project.objects.count()
+
+
 def test_every_place_that_touches_rows_without_asking_is_known():
     found: Counter[tuple[str, str]] = Counter()
     for package in ("portal", "agent", "authz", "evidence", "tenants"):

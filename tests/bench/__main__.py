@@ -292,9 +292,10 @@ def _appends() -> None:
         for _ in range(PROCESSES)
     ]
     rates = [tuple(map(float, process.communicate()[0].split())) for process in running]
-    alone, recorded, together, bare = (sum(column) for column in zip(*rates, strict=True))
+    alone, empty, recorded, together, bare = (sum(column) for column in zip(*rates, strict=True))
     for what, rate in (
-        ("durable appends through change(), nothing but the entry (goal: >= 3000/s)", alone),
+        ("durable appends, entry(): a change of nothing but its entry (goal: >= 3000/s)", alone),
+        ("the same through change() with an empty block", empty),
         ("changes that update a row with Django too", recorded),
         ("entries of changes that leave ten each", together),
         ("bare committed updates with Django, nothing recorded", bare),
@@ -303,7 +304,7 @@ def _appends() -> None:
             f"{what}: {rate:.0f}/s with {PROCESSES} processes, {rate / bare:.2f} of bare updates",
             flush=True,
         )
-    entries = int((alone + recorded) * 12 + together * 3)
+    entries = int((alone + recorded) * 12 + (empty + together) * 3)
     asked = [sys.executable, "-m", "tests.bench.log_lag", "acme.localhost", str(entries)]
     said = subprocess.run(
         asked, cwd=ROOT, env=values, stdout=subprocess.PIPE, text=True, check=True

@@ -13,13 +13,13 @@ TOGETHER = 10  # entries of one change
 
 
 def main() -> None:
-    """Print four numbers a second: entries of changes that write nothing else, changes that also
-    update a row, entries of changes that leave ten each, and bare committed updates."""
+    """Print five numbers a second: entries by themselves, changes with an empty block, changes
+    that update a row, entries of changes that leave ten each, and bare committed updates."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "portal.settings"
     django.setup()
     from django.db import transaction
 
-    from authz.change import change
+    from authz.change import change, entry
     from authz.permissions import Permission
     from authz.roles import Role
     from evidence import ledger
@@ -34,7 +34,10 @@ def main() -> None:
         project = Project.objects.create(slug=f"bench-{os.getpid()}", name="Bench")
         mine = Project.objects.filter(pk=project.pk)
 
-        def entry_alone(number: int) -> None:
+        def alone(number: int) -> None:
+            entry(admin, Permission.PROJECT_CREATE, on=project, facts={"number": number})
+
+        def empty_block(number: int) -> None:
             with change(admin, Permission.PROJECT_CREATE, on=project) as facts:
                 facts["number"] = number
 
@@ -55,7 +58,8 @@ def main() -> None:
                 mine.update(name=f"Bare {number}")
 
         print(
-            _rate(entry_alone, seconds),
+            _rate(alone, seconds),
+            _rate(empty_block, seconds / 4),
             _rate(recorded, seconds),
             _rate(ten_entries, seconds / 4) * TOGETHER,
             _rate(bare, seconds / 4),

@@ -22,7 +22,7 @@ UNDER_FIRE = """
 import os, random, sys, time, django
 django.setup()
 from pathlib import Path
-from authz.change import change
+from authz.change import change, entry
 from authz.permissions import Permission
 from evidence import ledger
 from evidence.signing import FileKeys
@@ -39,8 +39,12 @@ def write(number):
         project = Project.objects.get(slug="platform")
         n = 0
         while True:
-            with change(by, Permission.PROJECT_CREATE, on=project) as facts:
-                facts["mark"] = f"{number}-{n}"
+            mark = {"mark": f"{number}-{n}"}
+            if n % 2:
+                entry(by, Permission.PROJECT_CREATE, on=project, facts=mark)
+            else:
+                with change(by, Permission.PROJECT_CREATE, on=project) as facts:
+                    facts.update(mark)
             os.write(1, f"{number}-{n}\\n".encode())
             n += 1
 
