@@ -5,6 +5,7 @@ A real botocore client asks; see kms_stand_in.py for what answers.
 
 import json
 import logging
+import re
 import traceback
 from pathlib import Path
 from uuid import uuid4
@@ -14,15 +15,17 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
 
+from agent import dossier
 from evidence import aws_kms_keys, ledger
 from evidence.aws_kms_keys import LONGEST, AwsKmsKeys
 from evidence.dsse import sign_envelope
 from evidence.keys_here import keys_here
-from evidence.models import Checkpoint, LogKey
+from evidence.models import Checkpoint, Entry, LogKey, Pack, SignedRecord
 from evidence.recount import recount
 from evidence.signing import FileKeys, KeyExists, KeyFault, KeyLost
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
+from tests.agent.test_stamped_packs import ordered
 from tests.evidence import kms_stand_in
 from tests.evidence.keys_contract import ORIGIN, KeysContract
 from tests.evidence.kms_stand_in import EDWARDS, REGION, Refusal
@@ -254,6 +257,9 @@ def test_a_service_that_does_not_answer_is_given_up(keys, service):
         made.sign(b"a head")
 
     assert service.asked == {"Sign": 1}
+    # What docs/ledger.md promises for one answer, so that heads stay within their ten seconds.
+    patience = aws_kms_keys.PATIENCE
+    assert patience.connect_timeout + patience.read_timeout <= 2
 
 
 def test_a_service_that_cannot_be_reached_is_a_fault():
@@ -351,6 +357,31 @@ def test_entries_wait_for_a_service_that_refuses(acme, region, service):
         service.refusals.clear()
         assert ledger.seal(keys_here()).size == sealed.size + 1
         assert recount().checkpoints == Checkpoint.objects.count()
+
+
+def test_a_pack_about_a_proposal_is_too_long_to_sign_and_says_why(in_acme, region, service):
+    pack = ordered(in_acme, Pack.Kind.PROPOSAL)
+
+    dossier.build(pack.pk, keys_here())
+
+    pack.refresh_from_db()
+    assert pack.state == Pack.State.FAILED
+    assert re.search(r"1 to 4,096 bytes and this one has \d,\d{3}; nothing", pack.problem)
+    assert not SignedRecord.objects.exists()
+    # The log goes on.
+    head = ledger.seal(keys_here())
+    assert recount().checkpoints == Checkpoint.objects.count()
+    assert head.size == Entry.objects.count()
+
+
+def test_a_pack_about_hardly_anything_is_short_enough_to_sign(in_acme, region, service):
+    pack = ordered(in_acme, Pack.Kind.PERIOD)
+
+    dossier.build(pack.pk, keys_here())
+
+    pack.refresh_from_db()
+    assert pack.state == Pack.State.READY, pack.problem
+    assert service.asked["Sign"] == 2  # the head, and the list of what is in the pack
 
 
 def test_the_service_is_used_where_its_region_is_named(region, service):
