@@ -6,10 +6,10 @@ import structlog
 
 from agent.models import Proposal
 from agent.places import forge_address, forge_of
-from agent.signed_records import content_of
+from agent.signed_records import MERGE, MERGE_COMMIT, content_of
 from authz.permissions import Permission
 from evidence import ledger
-from evidence.merges import COMMIT, FILE, MergeCommit, merge_file, read_commit
+from evidence.merges import MergeCommit, merge_file, read_commit
 from evidence.models import Entry, Payload, SignedRecord
 from evidence.records import RecordFault
 from evidence.signing import Keys
@@ -30,8 +30,8 @@ def merge_files(
     """
     if not proposal.merge_sha:
         return {}
-    if newest is not None and FILE in newest.files:
-        return {path: content_of(newest, path) for path in (FILE, COMMIT)}
+    if newest is not None and MERGE in newest.files:
+        return {path: content_of(newest, path) for path in (MERGE, MERGE_COMMIT)}
     content = forge_of(proposal.repository).commit(
         forge_address(proposal.repository), proposal.merge_sha
     )
@@ -40,7 +40,7 @@ def merge_files(
         # From before the code host refused to call that a merge of ours.
         log.warning("merge left out of the record", proposal=proposal.pk, commit=commit.id)
         return {}
-    return {FILE: _said(proposal, commit, keys), COMMIT: content}
+    return {MERGE: _said(proposal, commit, keys), MERGE_COMMIT: content}
 
 
 def _said(proposal: Proposal, commit: MergeCommit, keys: Keys) -> bytes:

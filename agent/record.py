@@ -15,12 +15,11 @@ from agent.merged import merge_files
 from agent.models import Action, Artifact, Fix, Proposal, Review
 from agent.outputs import JUNIT, PROOF
 from agent.places import artifact_store, forge_address, forge_of
-from agent.signed_records import BUNDLE, newest_record
+from agent.signed_records import BUNDLE, MERGE, newest_record
 from authz.change import change
 from authz.permissions import Permission
 from evidence import ledger, records
 from evidence.dsse import pull_request_subjects
-from evidence.merges import FILE as MERGE_FILE
 from evidence.merges import merge_claim
 from evidence.models import SignedRecord
 from evidence.sbom import is_lock_file, repository_sbom, sbom_figures
@@ -141,7 +140,7 @@ def _said(
         claims.append(records.red_green_claim(proof))
     if merge := merge_files(proposal, tree, newest, keys):
         artifacts |= merge
-        claims.append(merge_claim(proposal.repository.name, merge[MERGE_FILE]))
+        claims.append(merge_claim(proposal.repository.name, merge[MERGE]))
     for name, content in _reports(proposal).items():
         artifacts[name] = content
         if name.startswith("tests/"):

@@ -11,6 +11,7 @@ from tenants.actor import Actor
 from tenants.scope import current_tenant_id
 
 BUNDLE = "bundle.intoto.jsonl"
+MERGE, MERGE_COMMIT = "merge.json", "merge.commit"  # of what was merged from here
 
 
 def newest_record(proposal: Proposal) -> SignedRecord | None:

@@ -14,9 +14,9 @@ from agent.forge import Check, ForgeRefused, ForgeUnavailable
 from agent.models import Artifact, CodeIndex, Plan, Proposal, Repository, Review, Task
 from agent.places import artifact_store, forge_address, forge_of
 from agent.risk import measure
+from agent.signed_records import MERGE
 from authz.change import answered, change, effect, entry
 from authz.permissions import Permission
-from evidence.merges import FILE as MERGE_FILE
 from evidence.models import Pack, SignedRecord
 from tenants.actor import Actor
 from tenants.models import User
@@ -87,7 +87,7 @@ def unsigned_records() -> list[UUID]:
     rows = decided.annotate(at=Max("reviews__created_at")).values_list("pk", "at")
     unsigned = {pk for pk, at in rows if str(pk) not in newest or newest[str(pk)] < at}
     told = set(
-        SignedRecord.objects.filter(files__has_key=MERGE_FILE).values_list("object_id", flat=True)
+        SignedRecord.objects.filter(files__has_key=MERGE).values_list("object_id", flat=True)
     )
     merged = Proposal.objects.filter(merged_at__lt=quiet).exclude(merge_sha="")
     unsigned |= {pk for pk in merged.values_list("pk", flat=True) if str(pk) not in told}

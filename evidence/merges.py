@@ -15,7 +15,6 @@ from evidence.dsse import Subject
 from evidence.records import Claim, RecordFault
 
 MERGE = "urn:countersign:merge:v1"
-FILE, COMMIT = "merge.json", "merge.commit"
 
 _TREE = re.compile(rb"tree ([0-9a-f]{40})")
 _PARENT = re.compile(rb"parent ([0-9a-f]{40})")

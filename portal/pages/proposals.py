@@ -21,7 +21,7 @@ from agent import lifecycle, queue
 from agent.forge import diff as unified
 from agent.models import Artifact, Bypass, Fix, Proposal, Recommendation, Review
 from agent.places import artifact_store, catalogue, forge_address, forge_of
-from agent.signed_records import BUNDLE, newest_record, take_record
+from agent.signed_records import BUNDLE, MERGE, newest_record, take_record
 from authz.decisions import may, visible, who_may
 from authz.errors import BadRequest, Conflict
 from authz.permissions import Permission
@@ -398,6 +398,7 @@ def _evidence_tab(
     if context["may_export"]:
         context["record"] = signed = newest_record(proposal)
         context["bundle"] = signed.files[BUNDLE] if signed else None
+        context["merge_told"] = signed is not None and MERGE in signed.files
         context["packs"] = Pack.objects.filter(object_type="proposal", object_id=str(proposal.pk))[
             :20
         ]

@@ -21,10 +21,11 @@ from agent.models import Proposal, Recommendation
 from agent.pack_orders import PackOrder
 from agent.places import artifact_store, forge_address, local_forge
 from agent.record import sign_record
-from agent.signed_records import files_of
+from agent.signed_records import MERGE, MERGE_COMMIT, files_of
 from evidence import ledger
-from evidence.merges import COMMIT, FILE, read_commit
+from evidence.merges import read_commit
 from evidence.models import Entry, Pack, Payload, SignedRecord
+from evidence.records import RecordFault
 from evidence.signing import FileKeys
 from tenants.actor import system_actor
 from tests.agent.real_proposals import proposed
@@ -103,9 +104,9 @@ def test_a_merge_is_signed_into_the_record_by_the_worker_with_the_keys(
     assert asked == [proposal.pk]
     after = sign_record(proposal.pk, keys)
     assert after.pk != before.pk
-    assert set(after.files) - set(before.files) == {FILE, COMMIT}
+    assert set(after.files) - set(before.files) == {MERGE, MERGE_COMMIT}
     files = files_of(after)
-    commit, said = read_commit(files[COMMIT]), json.loads(files[FILE])
+    commit, said = read_commit(files[MERGE_COMMIT]), json.loads(files[MERGE])
     assert (commit.id, commit.parents) == (
         proposal.merge_sha,
         (proposal.base_sha, proposal.head_sha),
@@ -137,7 +138,7 @@ def test_a_pack_proves_which_commit_came_of_a_proposal(kind, in_acme, proposal, 
     assert (said["verdict"], said["exit_code"]) == ("LOCAL", 0), said
     _, what = [row["what"] for row in said["verified"] if row["check"] == "merge"]
     assert f"came to main as commit {proposal.merge_sha}, merged by Lin" in what
-    name = f"prs/desk-{proposal.number}/{FILE}"
+    name = f"prs/desk-{proposal.number}/{MERGE}"
     jsonschema.Draft202012Validator(SCHEMA).validate(
         {name: json.loads(files[name])}
         | {name: json.loads(files[name]) for name in SCHEMA["required"]}
@@ -160,7 +161,7 @@ def test_the_same_pack_of_a_merge_has_the_same_bytes(in_acme, proposal, keys, tm
 
 
 def test_what_is_not_merged_has_the_record_it_always_had(in_acme, proposal, keys):
-    assert sign_record(proposal.pk, keys).files.keys().isdisjoint({FILE, COMMIT})
+    assert sign_record(proposal.pk, keys).files.keys().isdisjoint({MERGE, MERGE_COMMIT})
 
 
 def test_what_was_merged_past_the_portal_has_no_merge_in_its_record(in_acme, proposal, keys):
@@ -176,6 +177,37 @@ def test_what_was_merged_past_the_portal_has_no_merge_in_its_record(in_acme, pro
     assert merging.notice(proposal.pk)
 
     assert sign_record(proposal.pk, keys).pk == before.pk
+
+
+def by_hand(proposal, *parents, tree="main^{tree}"):
+    """A commit of somebody who holds the repository."""
+    address = forge_address(proposal.repository)
+    words = [word for parent in parents for word in ("-p", parent)]
+    made = subprocess.run(
+        ["git", f"--git-dir={local_forge().clone_url(address)}", "-c", "user.name=x", "-c",
+         "user.email=x@x.example", "commit-tree", tree, *words, "-m", "by hand"],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    return made.stdout.strip()
+
+
+def test_a_commit_that_is_no_plain_merge_of_the_head_is_left_out(in_acme, proposal, keys):
+    merge(in_acme, proposal)
+    odd = by_hand(
+        proposal, proposal.base_sha, proposal.head_sha, tree=f"{proposal.base_sha}^{{tree}}"
+    )
+    Proposal.objects.filter(pk=proposal.pk).update(merge_sha=odd)
+
+    assert MERGE not in sign_record(proposal.pk, keys).files
+
+
+def test_a_commit_that_no_entry_names_is_not_signed_as_the_merge(in_acme, proposal, keys):
+    merge(in_acme, proposal)
+    other = by_hand(proposal, proposal.base_sha, proposal.head_sha)
+    Proposal.objects.filter(pk=proposal.pk).update(merge_sha=other)
+
+    with pytest.raises(RecordFault, match=f"does not name {other} as the merge"):
+        sign_record(proposal.pk, keys)
 
 
 def test_a_merge_that_is_in_no_record_yet_is_found_by_the_sweep(
@@ -208,8 +240,8 @@ def test_what_the_record_says_of_a_merge_outlives_branch_and_facts(
     again = files_of(sign_record(proposal.pk, keys))
 
     assert SignedRecord.objects.count() == 2
-    assert {name: again[name] for name in (FILE, COMMIT)} == {
-        name: said[name] for name in (FILE, COMMIT)
+    assert {name: again[name] for name in (MERGE, MERGE_COMMIT)} == {
+        name: said[name] for name in (MERGE, MERGE_COMMIT)
     }
 
 

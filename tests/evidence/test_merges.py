@@ -11,7 +11,7 @@ import pytest
 
 from evidence import pack
 from evidence.dsse import pull_request_subjects
-from evidence.merges import COMMIT, FILE, merge_claim, merge_file, read_commit
+from evidence.merges import merge_claim, merge_file, read_commit
 from evidence.merkle import Frontier, leaf_hash, tree_root
 from evidence.notes import sign_checkpoint
 from evidence.pack import PackEntry, Start
@@ -37,7 +37,7 @@ from tests.evidence.verifier_corpus import (
 
 assert VERIFIER.exists()
 from countersign_verify.findings import NUMBER  # noqa: E402  # on the path by now
-from countersign_verify.merges import CHECK  # noqa: E402
+from countersign_verify.merges import CHECK, COMMIT, FILE  # noqa: E402
 
 LIN = {"type": "human", "id": "lin", "name": "Lin Chen", "on_behalf_of": None}
 COUNTERSIGNED, ORDERED, BEGUN, MERGED, SIGNED = 20, 35, 36, 38, 40

@@ -361,6 +361,40 @@ def test_what_was_countersigned_is_merged_on_the_page(acme, sign_in, proposal, e
     assert entries(acme)[-1] == ("proposal.merge", "ok")
 
 
+def test_the_evidence_tab_says_whether_the_merge_is_part_of_the_record(acme, sign_in, proposal):
+    lin, iris, read = sign_in(acme, "lin"), sign_in(acme, "iris"), {"digest": proposal.digest}
+    tab, keys = address(proposal, "?tab=evidence"), FileKeys(settings.KEYS_DIR)
+    lin.post(f"/proposals/{proposal.pk}/countersign/", read)
+    with tenant_scope(acme.scope):
+        sign_record(proposal.pk, keys)
+    before = iris.get(tab).content.decode()
+    lin.post(f"/proposals/{proposal.pk}/merge/", read)
+    with tenant_scope(acme.scope):
+        assert merging.carry_out(proposal.pk)
+    between = iris.get(tab).content.decode()
+    with tenant_scope(acme.scope):
+        sign_record(proposal.pk, keys)
+    after = iris.get(tab).content.decode()
+
+    assert "part of this record" not in before
+    assert "This record was signed before the merge" in between
+    assert "The merge is part of this record" in after
+
+
+def test_the_evidence_tab_says_of_a_merge_past_the_portal_that_no_record_tells_of_it(
+    acme, sign_in, proposal
+):
+    with tenant_scope(acme.scope):
+        record_of(proposal, b"signed")
+        Proposal.objects.filter(pk=proposal.pk).update(
+            state=Proposal.State.MERGED, merged_at=datetime(2026, 1, 7, tzinfo=UTC)
+        )
+
+    page = sign_in(acme, "iris").get(address(proposal, "?tab=evidence")).content.decode()
+
+    assert "merged on the code host and not from here" in page
+
+
 def test_a_merge_that_came_to_nothing_says_why_and_can_be_ordered_again(acme, sign_in, proposal):
     lin, read = sign_in(acme, "lin"), {"digest": proposal.digest}
     lin.post(f"/proposals/{proposal.pk}/countersign/", read)
