@@ -36,12 +36,18 @@ _LIMITS = Limits(
     artifacts=500,
 )
 _FILES = 100_000
-_PIP = [
-    f"{ENVIRONMENT}/bin/python",
-    f"{INPUTS}/pip.whl/pip",
-    "--isolated",
-    "--no-cache-dir",
-]
+# Debian's pip opens the machine's certificates as it starts, also when it fetches nothing; there
+# are none in a sandbox. It is given those that lie in its own wheel, as elsewhere.
+_START_PIP = f"""
+import runpy, sys, tempfile, zipfile
+wheel = "{INPUTS}/pip.whl"
+sys.path.insert(0, wheel)
+from pip._vendor import certifi
+own = zipfile.ZipFile(wheel).extract("pip/_vendor/certifi/cacert.pem", tempfile.mkdtemp())
+certifi.where = lambda: own
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+_PIP = [f"{ENVIRONMENT}/bin/python", "-P", "-c", _START_PIP, "--isolated", "--no-cache-dir"]
 _QUIET = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--no-color"]
 _BUILD = (
     'set -e; "$@"; cd made;'

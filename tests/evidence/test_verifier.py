@@ -36,6 +36,7 @@ WITNESS_KEY = str(
 )
 ALONE = """
 import sys
+started_with = set(sys.modules)  # Debian's Python brings a sitecustomize of its own
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"django", "evidence", "tenants", "authz", "agent", "portal",
@@ -44,7 +45,8 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 from countersign_verify.cli import main
 code = main(sys.argv[1:])
-ours = {name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
+ours = {name.split(".")[0] for name in set(sys.modules) - started_with}
+ours -= set(sys.stdlib_module_names)
 print(sorted(name for name in ours if not name.startswith("_")))
 sys.exit(code)
 """

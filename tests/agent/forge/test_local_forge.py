@@ -53,8 +53,9 @@ def test_a_published_branch_can_be_cloned_with_its_files_people_and_time(
     assert git("rev-parse", "HEAD", cwd=tmp_path / "clone") == commit
     assert (tmp_path / "clone/docs/adr/1.md").read_text() == "größer\n"
     assert not (tmp_path / "clone/README.md").exists()
-    assert git("log", "-1", "--format=%an|%ae|%cn|%aI|%(trailers)", cwd=tmp_path / "clone") == (
-        "Countersign agent|agent@countersign.example|Countersign agent|2026-11-23T06:00:00+00:00|"
+    shown = ["log", "-1", "--date=format:%FT%T%z", "--format=%an|%ae|%cn|%ad|%(trailers)"]
+    assert git(*shown, cwd=tmp_path / "clone") == (
+        "Countersign agent|agent@countersign.example|Countersign agent|2026-11-23T06:00:00+0000|"
         "Co-authored-by: Ada Lindqvist <ada@acme.example>"
     )
     assert git("fsck", "--full", "--strict") == ""
