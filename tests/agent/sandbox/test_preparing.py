@@ -5,6 +5,7 @@ import io
 import socket
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,27 @@ def test_an_environment_is_made_once_and_used_without_a_network(gvisor):
     assert again == environment
     assert list(environment.path.rglob("greeting*.pyc"))
     assert environment.digest != gvisor.run(Job(("true",), {})).environment_digest
+
+
+def test_a_pip_that_trusts_the_machines_certificates_installs_where_there_are_none(
+    gvisor, monkeypatch
+):
+    debians = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(preparing._pip())) as pip,
+        zipfile.ZipFile(debians, "w") as patched,
+    ):
+        for name in pip.namelist():
+            content = pip.read(name)
+            if name == "pip/_vendor/certifi/core.py":
+                content += b"\ndef where(): return '/etc/ssl/certs/ca-certificates.crt'\n"
+            patched.writestr(name, content)
+    monkeypatch.setattr(preparing, "_pip", debians.getvalue)
+
+    environment = preparing.from_wheels(WHEELS, engine=gvisor)
+
+    outcome = gvisor.run(Job(("greeting",), {}, environment=environment))
+    assert outcome.stdout == b"hello from a package\n", outcome.stderr
 
 
 @pytest.mark.parametrize(
