@@ -22,9 +22,10 @@ POLICY_FIELDS = frozenset({"digest", "decision"})
 ACTOR_TYPES = frozenset({"human", "agent", "robot", "system"})
 DOORS = frozenset({"page", "api", "job", "cli", "scim"})
 # Numbers that the two ways of writing JSON spell differently; text that looks so costs time only.
-# A quote stands before each colon that a number may follow: ids in text do not look so.
+# A quote stands before each colon that a number may follow: ids in text do not look so. The
+# characters come first, then what stands before them: so the engine skips all others quickly.
 _ODD_NUMBER = re.compile(
-    r"(?:\":|[,\[])-?(?:[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.0(?![0-9])|[0-9]{16}|NaN|Infinity)"
+    r"[:,\[](?<![^\"]:)-?(?:[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.0(?![0-9])|[0-9]{16}|NaN|Infinity)"
 )
 # Made once: json.dumps() makes another each time that it is told anything.
 _WRITER = json.JSONEncoder(
