@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -45,6 +45,8 @@ _HINTS = {
 class AwsKmsSigner:
     """Has AWS KMS sign with one of its keys; the private key never leaves it."""
 
+    longest: ClassVar[int | None] = LONGEST
+
     name: str
     vkey: str
     keys: AwsKmsKeys
@@ -53,8 +55,8 @@ class AwsKmsSigner:
     def sign(self, message: bytes) -> bytes:
         """The 64 bytes of an Ed25519 signature over 1 to 4,096 bytes. Raises KeyLost or KeyFault.
 
-        What is longer is refused before anything is asked: the service would take its digest
-        alone, and a signature over a digest is not the one that verifiers check.
+        What is longer is refused before anything is asked: the service would take a digest of
+        it as Ed25519ph, which no verifier of ours knows. Envelopes do not get here with more.
         """
         if not 1 <= len(message) <= LONGEST:
             raise KeyFault(

@@ -1,4 +1,4 @@
-"""Signed envelopes around in-toto statements (DSSE)."""
+"""Signed envelopes around in-toto statements (DSSE), whole or by their digest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import rfc8785
@@ -14,6 +15,8 @@ import rfc8785
 from evidence.signing import Signer, VerifierKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+# The same statement, of which the SHA-256 was signed: longer than its key's place takes.
+DIGEST_TYPE = "application/vnd.countersign.in-toto.sha256+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
@@ -35,9 +38,31 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign_envelope(payload: bytes, signer: Signer, *, payload_type: str = PAYLOAD_TYPE) -> bytes:
-    """The envelope as one line of canonical JSON, without a newline."""
-    signature = signer.sign(pre_authentication(payload_type, payload))
+def _signed(payload_type: str, payload: bytes) -> bytes:
+    """What the signature of an envelope of this type is over. Raises EnvelopeFault for others.
+
+    The type is among the signed bytes, with its length, so what was signed as one type verifies
+    as no other: neither a digest as a statement of 32 bytes, nor a statement as its digest. Two
+    statements with one SHA-256 would share a signature, but the log's tree, every list of files
+    and the digest of a record in the log rest on there being none, too.
+    """
+    if payload_type == PAYLOAD_TYPE:
+        return pre_authentication(payload_type, payload)
+    if payload_type == DIGEST_TYPE:
+        return pre_authentication(payload_type, sha256(payload).digest())
+    raise EnvelopeFault(f"the envelope holds {payload_type!r}")
+
+
+def sign_envelope(payload: bytes, signer: Signer) -> bytes:
+    """The envelope of a statement as one line of canonical JSON, without a newline.
+
+    What is longer than the signer takes is signed by its SHA-256 and says so by its type; the
+    payload is in the envelope either way. Raises KeyFault when the signer cannot sign.
+    """
+    payload_type, message = PAYLOAD_TYPE, _signed(PAYLOAD_TYPE, payload)
+    if signer.longest is not None and len(message) > signer.longest:
+        payload_type, message = DIGEST_TYPE, _signed(DIGEST_TYPE, payload)
+    signature = signer.sign(message)
     return rfc8785.dumps(
         {
             "payload": b64encode(payload).decode(),
@@ -52,21 +77,18 @@ def sign_envelope(payload: bytes, signer: Signer, *, payload_type: str = PAYLOAD
     )
 
 
-def open_envelope(
-    envelope: bytes, keys: Iterable[VerifierKey], *, payload_type: str = PAYLOAD_TYPE
-) -> bytes:
-    """The payload, once one of `keys` is seen to have signed it; raises EnvelopeFault."""
+def open_envelope(envelope: bytes, keys: Iterable[VerifierKey]) -> bytes:
+    """The statement, once one of `keys` is seen to have signed it, whole or by its digest as the
+    envelope's type has it; raises EnvelopeFault."""
     try:
         fields = json.loads(envelope)
-        if fields["payloadType"] != payload_type:
-            raise EnvelopeFault(f"the envelope holds {fields['payloadType']!r}")
         payload = b64decode(fields["payload"], validate=True)
+        message = _signed(fields["payloadType"], payload)
         signatures = [
             (line["keyid"], b64decode(line["sig"], validate=True)) for line in fields["signatures"]
         ]
     except (KeyError, TypeError, UnicodeError, json.JSONDecodeError, Base64Error) as fault:
         raise EnvelopeFault("this is not a DSSE envelope") from fault
-    message = pre_authentication(payload_type, payload)
     known = {key.key_id: key for key in keys}
     if any(
         key_id in known and known[key_id].verifies(signature, message)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 from uuid import UUID
 
 import pkcs11
@@ -22,6 +23,8 @@ _PUBLIC_BYTES = 32
 @dataclass(frozen=True, slots=True)
 class TokenSigner:
     """Has the token sign with one of its keys; the private key never leaves it."""
+
+    longest: ClassVar[int | None] = None
 
     name: str
     vkey: str

@@ -8,7 +8,7 @@ from binascii import Error as Base64Error
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
@@ -101,12 +101,18 @@ class Signer(Protocol):
     @property
     def vkey(self) -> str: ...
 
+    @property
+    def longest(self) -> int | None:
+        """How many bytes a message may have; None where any number will do."""
+
     def sign(self, message: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeySigner:
     """Signs with a key held in memory, under the log's origin."""
+
+    longest: ClassVar[int | None] = None
 
     name: str
     private_key: Ed25519PrivateKey

@@ -3,7 +3,7 @@
 Derive a class from KeysContract, whose name begins with Test, and give it two fixtures: `keys`, an
 adapter onto a store that knows none of the tenants below, and `reopened`, a second adapter onto
 the same store, made as another process would make it. A place that cannot sign messages of every
-length says so in `limits`.
+length says so in `limits`, and by its signers' `longest`.
 """
 
 from uuid import uuid4
@@ -12,6 +12,7 @@ import pytest
 
 from authz import log_keys
 from evidence import ledger
+from evidence.dsse import Subject, open_envelope, sign_envelope, statement
 from evidence.models import Checkpoint
 from evidence.notes import verify_checkpoint
 from evidence.recount import recount
@@ -38,11 +39,21 @@ class KeysContract:
 
         signature = made.sign(message)
 
+        assert made.longest == (self.limits and self.limits[1])
         assert made.name == key.name == ORIGIN
         assert len(signature) == 64
         assert key.verifies(signature, message)
         assert not key.verifies(signature, message + b".")
         assert made.sign(message) == signature  # RFC 8032: the same each time
+
+    @pytest.mark.parametrize("length", [10, 4096, 70_000])
+    def test_a_statement_of_any_length_is_signed(self, keys, length):
+        made = keys.create(uuid4(), ORIGIN)
+        said = statement([Subject("x", {"sha256": "00" * 32})], "urn:x", {"a": "x" * length})
+
+        envelope = sign_envelope(said, made)
+
+        assert open_envelope(envelope, [VerifierKey.parse(made.vkey)]) == said
 
     def test_another_process_finds_the_key_that_was_made(self, keys, reopened):
         tenant = uuid4()

@@ -5,8 +5,8 @@ A real botocore client asks; see kms_stand_in.py for what answers.
 
 import json
 import logging
-import re
 import traceback
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,19 +16,21 @@ from django.core.management.base import CommandError
 from django.test import override_settings
 
 from agent import dossier
+from agent.places import artifact_store
 from evidence import aws_kms_keys, ledger
 from evidence.aws_kms_keys import LONGEST, AwsKmsKeys
-from evidence.dsse import sign_envelope
+from evidence.dsse import DIGEST_TYPE, PAYLOAD_TYPE, open_envelope
 from evidence.keys_here import keys_here
 from evidence.models import Checkpoint, Entry, LogKey, Pack, SignedRecord
 from evidence.recount import recount
-from evidence.signing import FileKeys, KeyExists, KeyFault, KeyLost
+from evidence.signing import FileKeys, KeyExists, KeyFault, KeyLost, VerifierKey
 from tenants.actor import system_actor
 from tenants.scope import tenant_scope
 from tests.agent.test_stamped_packs import ordered
 from tests.evidence import kms_stand_in
 from tests.evidence.keys_contract import ORIGIN, KeysContract
 from tests.evidence.kms_stand_in import EDWARDS, REGION, Refusal
+from tests.evidence.verifier_corpus import unpacked, verified
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SECRET, SESSION = "a-secret-access-key", "a-session-token"
@@ -70,7 +72,7 @@ def reopened(service, keys):
 
 
 class TestAwsKmsKeys(KeysContract):
-    """Keys in AWS KMS are as good as any, for what is short enough."""
+    """Keys in AWS KMS are as good as any; long statements are signed by their digest."""
 
     limits = (1, LONGEST)
 
@@ -81,9 +83,6 @@ def test_what_is_too_long_is_refused_before_the_service_is_asked(keys, service):
 
     with pytest.raises(KeyFault, match="this one has 4,097; nothing was signed"):
         made.sign(bytes(LONGEST + 1))
-    # As a record or a pack is signed.
-    with pytest.raises(KeyFault, match="1 to 4,096 bytes"):
-        sign_envelope(b'{"predicate":"' + bytes(LONGEST) + b'"}', made)
 
     assert service.asked == asked
 
@@ -359,29 +358,50 @@ def test_entries_wait_for_a_service_that_refuses(acme, region, service):
         assert recount().checkpoints == Checkpoint.objects.count()
 
 
-def test_a_pack_about_a_proposal_is_too_long_to_sign_and_says_why(in_acme, region, service):
-    pack = ordered(in_acme, Pack.Kind.PROPOSAL)
-
-    dossier.build(pack.pk, keys_here())
-
-    pack.refresh_from_db()
-    assert pack.state == Pack.State.FAILED
-    assert re.search(r"1 to 4,096 bytes and this one has \d,\d{3}; nothing", pack.problem)
-    assert not SignedRecord.objects.exists()
-    # The log goes on.
-    head = ledger.seal(keys_here())
-    assert recount().checkpoints == Checkpoint.objects.count()
-    assert head.size == Entry.objects.count()
-
-
-def test_a_pack_about_hardly_anything_is_short_enough_to_sign(in_acme, region, service):
-    pack = ordered(in_acme, Pack.Kind.PERIOD)
+@pytest.mark.parametrize("kind", [Pack.Kind.PROPOSAL, Pack.Kind.PERIOD])
+def test_a_record_and_a_pack_are_signed_there_and_verified(
+    in_acme, region, service, tmp_path, kind
+):
+    if kind == Pack.Kind.PERIOD:
+        ordered(in_acme, Pack.Kind.PROPOSAL)  # for something to be in it
+    pack = ordered(in_acme, kind)
 
     dossier.build(pack.pk, keys_here())
 
     pack.refresh_from_db()
     assert pack.state == Pack.State.READY, pack.problem
-    assert service.asked["Sign"] == 2  # the head, and the list of what is in the pack
+    content = artifact_store().get(pack.tenant_id, pack.sha256)
+    found = verified(content, tmp_path, keys=[dossier.log_key()])
+    assert (found.verdict, found.failure) == ("LOCAL", None)
+    files = unpacked(content)
+    (bundle,) = (files[name].splitlines() for name in files if name.endswith(".intoto.jsonl"))
+    types = [json.loads(line)["payloadType"] for line in (*bundle, files["manifest.dsse.json"])]
+    assert types[-1] == DIGEST_TYPE
+    assert set(types[:-1]) == {DIGEST_TYPE, PAYLOAD_TYPE}  # the record has long and short ones
+    assert len(service.keys) == 1
+    (record,) = SignedRecord.objects.all()
+    key = VerifierKey.parse(dossier.log_key())
+    said = [open_envelope(line, [key]) for line in bundle]
+    assert record.manifest_sha256 == sha256(said[-1]).hexdigest()
+    assert recount().checkpoints == Checkpoint.objects.count()
+
+
+def test_a_pack_that_the_service_does_not_sign_says_why_and_the_log_goes_on(
+    in_acme, region, service
+):
+    pack = ordered(in_acme)
+    ledger.seal(keys_here())
+    service.refusals["Sign"] = Refusal("AccessDeniedException")
+
+    dossier.build(pack.pk, keys_here())
+
+    pack.refresh_from_db()
+    assert pack.state == Pack.State.FAILED
+    assert "AccessDeniedException" in pack.problem
+    service.refusals.clear()
+    head = ledger.seal(keys_here())
+    assert recount().checkpoints == Checkpoint.objects.count()
+    assert head.size == Entry.objects.count()
 
 
 def test_the_service_is_used_where_its_region_is_named(region, service):

@@ -42,7 +42,7 @@ def test_the_same_facts_give_the_same_bytes_in_another_process():
     assert done.stdout.strip() == sha256(built()).hexdigest()
 
 
-@pytest.mark.parametrize("coverage", ["selection", "range", "period"])
+@pytest.mark.parametrize("coverage", ["selection", "range", "period", "digests"])
 def test_every_document_has_the_shape_that_the_schema_gives(coverage):
     files = unpacked(built(coverage))
     documents = {name: json.loads(files[name]) for name in files if name.endswith(".json")}

@@ -71,7 +71,7 @@ def pack(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("coverage", ["selection", "range", "period"])
+@pytest.mark.parametrize("coverage", ["selection", "range", "period", "digests"])
 def test_a_genuine_pack_under_a_pinned_key_is_local(coverage, tmp_path):
     findings = verified(built(coverage), tmp_path, keys=[log_key()])
 

@@ -13,14 +13,22 @@ from functools import cache
 from hashlib import sha1, sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from evidence.dsse import Subject, pull_request_subjects, sign_envelope, statement
+from evidence.dsse import (
+    DIGEST_TYPE,
+    PAYLOAD_TYPE,
+    Subject,
+    pre_authentication,
+    pull_request_subjects,
+    sign_envelope,
+    statement,
+)
 from evidence.key_history import Handover, Term
 from evidence.leaf import build_leaf, commitment, payload_bytes
 from evidence.merkle import (
@@ -41,9 +49,9 @@ VERIFIER = Path(__file__).resolve().parents[2] / "evidence" / "verifier"
 # The verifier is a distribution of its own; the product neither installs nor imports it.
 sys.path.append(str(VERIFIER))
 
-from countersign_verify import entries  # noqa: E402, F401  # for tests
+from countersign_verify import entries, envelope  # noqa: E402, F401  # for tests
 from countersign_verify.checks import Trust, verify  # noqa: E402
-from countersign_verify.findings import Findings, Unusable  # noqa: E402, F401
+from countersign_verify.findings import Findings, Rejected, Unusable  # noqa: E402, F401
 from countersign_verify.keys import parse_key, pins_given  # noqa: E402, F401
 
 TENANT = UUID("018f2f60-0000-7000-8000-000000000001")
@@ -64,6 +72,21 @@ BOM = b"# Bill of materials\n\n- PostgreSQL 18\n- Django 6.1\n"
 def signer_named(origin: str, seed: int = 1) -> KeySigner:
     """A signer whose key is always the same for the same seed."""
     return KeySigner(origin, Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32))
+
+
+class ShortSigner(KeySigner):
+    """As a key in a service that signs short messages only: heads and the shorter statements."""
+
+    longest: ClassVar[int | None] = 1_000
+
+    def sign(self, message: bytes) -> bytes:
+        assert len(message) <= 1_000
+        return super().sign(message)
+
+
+def short_signer() -> ShortSigner:
+    """With the sample's own key."""
+    return ShortSigner(ORIGIN, signer_named(ORIGIN).private_key)
 
 
 def added_file(path: str, content: bytes) -> str:
@@ -308,8 +331,12 @@ def population_row(proposal: str, diff_sha256: str, **changes: Any) -> dict[str,
 @cache
 def built(coverage: str = "selection") -> bytes:
     """The sample pack, built once a session; "period" is the one with a draw, "rotated" the one
-    whose log has had two keys."""
-    other = {"period": period_sample, "rotated": rotated_sample}
+    whose log has had two keys, "digests" the one whose key signs no long messages."""
+    other = {
+        "period": period_sample,
+        "rotated": rotated_sample,
+        "digests": lambda: sample(signer=short_signer()),
+    }
     return (other[coverage]() if coverage in other else sample(coverage)).build()
 
 
@@ -679,6 +706,29 @@ def _statement_about(files: dict[str, bytes], commit: str, diff: bytes) -> dict[
     return files | {name: files[name] + line + b"\n"}
 
 
+def _resealed(files: dict[str, bytes], **changes: Any) -> bytes:
+    """The pack with its envelope changed: payload and sig are given as bytes."""
+    fields = json.loads(files["manifest.dsse.json"])
+    changes = {
+        name: b64encode(value).decode() if isinstance(value, bytes) else value
+        for name, value in changes.items()
+    }
+    if "sig" in changes:
+        fields["signatures"][0]["sig"] = changes.pop("sig")
+    forged = canonical(fields | changes)
+    assert forged != files["manifest.dsse.json"]
+    return zipped(in_order(files | {"manifest.dsse.json": forged}))
+
+
+def _payload_of(pack: bytes) -> bytes:
+    return b64decode(json.loads(unpacked(pack)["manifest.dsse.json"])["payload"])
+
+
+def _signed_as(payload_type: str, body: bytes) -> bytes:
+    """The log's own signature over this, which its worker never makes."""
+    return signer_named(ORIGIN).sign(pre_authentication(payload_type, body))
+
+
 def _recorded_again(files: dict[str, bytes]) -> dict[str, bytes]:
     """Another review, with bundle and list made anew by the right key."""
     prefix = f"{FOLDER}/"
@@ -930,6 +980,80 @@ FORGERIES = [
         ),
         "signature",
         "unusual spelling",
+    ),
+    # What anybody can do to an envelope that is signed whole, or by its digest.
+    Forgery(
+        "envelope declared to be signed by its digest",
+        lambda files: _resealed(files, payloadType=DIGEST_TYPE),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+    ),
+    Forgery(
+        "envelope declared to be signed whole",
+        lambda files: _resealed(files, payloadType=PAYLOAD_TYPE),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+        "digests",
+    ),
+    Forgery(
+        "envelope of a type that nobody knows",
+        lambda files: _resealed(files, payloadType="application/vnd.in-toto.sha512+json"),
+        "signature",
+        "manifest.dsse.json: an envelope of another type",
+        "digests",
+    ),
+    Forgery(
+        "envelope without a readable type",
+        lambda files: _resealed(files, payloadType=[DIGEST_TYPE]),
+        "signature",
+        "manifest.dsse.json: an envelope of another type",
+        "digests",
+    ),
+    Forgery(
+        "another statement under a signed digest",
+        lambda files: _resealed(files, payload=_payload_of(built("range"))),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+        "digests",
+    ),
+    Forgery(
+        "statement under a signed digest cut off",
+        lambda files: _resealed(files, payload=_payload_of(built("digests"))[:-1]),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+        "digests",
+    ),
+    Forgery(
+        "the digest itself in place of the statement",
+        lambda files: _resealed(files, payload=sha256(_payload_of(built("digests"))).digest()),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+        "digests",
+    ),
+    Forgery(
+        "statement signed whole under the type for digests",
+        lambda files: _resealed(files, sig=_signed_as(DIGEST_TYPE, _payload_of(built("digests")))),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+        "digests",
+    ),
+    Forgery(
+        "digest signed under the type for whole statements",
+        lambda files: _resealed(
+            files, sig=_signed_as(PAYLOAD_TYPE, sha256(_payload_of(built())).digest())
+        ),
+        "signature",
+        "manifest.dsse.json: the signature does not fit",
+    ),
+    Forgery(
+        "line of a record declared to be signed whole",
+        lambda files: sealed(
+            files | {_BUNDLE: files[_BUNDLE].replace(DIGEST_TYPE.encode(), PAYLOAD_TYPE.encode())},
+            short_signer(),
+        ),
+        "signature",
+        "bundle.intoto.jsonl line 4: the signature does not fit",
+        "digests",
     ),
     Forgery(
         "signed again by a stranger",

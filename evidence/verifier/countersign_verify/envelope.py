@@ -1,11 +1,12 @@
-"""Opens signed envelopes around in-toto statements (DSSE)."""
+"""Opens signed envelopes around in-toto statements (DSSE), whole or by their digest."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Any
 
 from . import strict_json
@@ -13,7 +14,12 @@ from .findings import Rejected
 from .keys import VerifierKey
 
 CHECK = "signature"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
+# What an envelope of each type is signed over. The second is for keys that lie where nothing as
+# long as a statement can be signed. The type is signed too: no envelope passes for the other kind.
+BODIES: dict[str, Callable[[bytes], bytes]] = {
+    "application/vnd.in-toto+json": lambda payload: payload,
+    "application/vnd.countersign.in-toto.sha256+json": lambda payload: sha256(payload).digest(),
+}
 
 
 def statement(
@@ -22,15 +28,17 @@ def statement(
     """The statement inside, with the one of `keys` that signed it."""
     fields = strict_json.read_object(subject, envelope)
     try:
-        payload = b64decode(fields["payload"], validate=True)
+        payload, payload_type = b64decode(fields["payload"], validate=True), fields["payloadType"]
         (line,) = fields["signatures"]
         key_id, signature = line["keyid"], b64decode(line["sig"], validate=True)
     except (KeyError, TypeError, ValueError, Base64Error) as fault:
         raise Rejected(CHECK, subject, "not an envelope with one signature") from fault
-    if envelope != _spelled(payload, key_id, signature):
-        raise Rejected(CHECK, subject, "an envelope in an unusual spelling, or of another type")
-    kind = PAYLOAD_TYPE.encode()
-    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    if not isinstance(payload_type, str) or payload_type not in BODIES:
+        raise Rejected(CHECK, subject, "an envelope of another type")
+    if envelope != _spelled(payload, payload_type, key_id, signature):
+        raise Rejected(CHECK, subject, "an envelope in an unusual spelling")
+    kind, body = payload_type.encode(), BODIES[payload_type](payload)
+    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(body), body)
     key = next((key for key in keys if key.key_id == key_id), None)
     if key is None:
         raise Rejected(CHECK, subject, f"signed by key {key_id!r}, which is not the pinned one")
@@ -53,11 +61,11 @@ def digests(subject: str, said: dict[str, Any]) -> dict[str, dict[str, str]]:
     return named
 
 
-def _spelled(payload: bytes, key_id: str, signature: bytes) -> bytes:
+def _spelled(payload: bytes, payload_type: str, key_id: str, signature: bytes) -> bytes:
     """The one way packs write an envelope; nothing outside the signature can then vary."""
     fields = {
         "payload": b64encode(payload).decode(),
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": payload_type,
         "signatures": [{"keyid": key_id, "sig": b64encode(signature).decode()}],
     }
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
