@@ -11,6 +11,8 @@ from typing import Any
 from evidence.oscal_files import NotOscal, read_oscal
 
 MOST = 5_000  # controls in one catalogue
+MOST_IMPORTS = 100  # in one profile; NIST's have one
+MOST_PATTERNS = 1_000  # in one profile, each tried on every control; NIST's have none
 LONGEST = 300  # characters of a title that are kept
 LONGEST_ID = 30  # characters; a longer label is a sentence, as some practices of NIST's SSDF have
 
@@ -50,10 +52,13 @@ def read_catalogue(
         raise NotOscal("the catalogue has no metadata; expected its title and version there")
     found = list(_groups(catalogue, ""))
     keys = [str(control.get("id", "")) for _, controls in found for control in controls]
+    if len(keys) > MOST:
+        raise NotOscal(f"the catalogue lists {len(keys)} controls; at most {MOST} are taken")
+    listed = dict(zip(keys, (one for _, controls in found for one in controls), strict=True))
     levels: dict[str, int] = {}
     for level, (profile, name) in enumerate(zip(profiles, called[1:], strict=True), start=1):
         try:
-            chosen = _named_by(read_oscal(profile, "profile", name), keys)
+            chosen = _named_by(read_oscal(profile, "profile", name), listed)
         except NotOscal as fault:
             raise NotOscal(f"the profile {name or level}: {fault}") from fault
         for key in chosen:
@@ -64,8 +69,6 @@ def read_catalogue(
     ids = [one.id for _, controls in groups for one in controls]
     if not ids:
         raise NotOscal("the catalogue lists no control; expected them in its groups or itself")
-    if len(ids) > MOST:
-        raise NotOscal(f"the catalogue lists {len(ids)} controls; at most {MOST} are taken")
     for what, all_of in (("control", ids), ("id", keys)):
         if twice := [one for one, times in Counter(all_of).items() if times > 1]:
             raise NotOscal(f"the catalogue lists the {what} {twice[0]} twice; expected it once")
@@ -122,23 +125,59 @@ def _property(of: Mapping[str, Any], name: str) -> str:
     return str(found[0].get("value", "")).strip() if found else ""
 
 
-def _named_by(profile: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+type _Controls = Mapping[str, Mapping[str, Any]]  # of the catalogue, by OSCAL's own id
+
+
+def _named_by(profile: Mapping[str, Any], controls: _Controls) -> set[str]:
     """Which of the catalogue's controls a profile takes: all, by id or by pattern, less others."""
-    named: list[str] = []
-    for one in _rows(profile, "imports"):
-        taken = keys if "include-all" in one else _chosen(one, "include-controls", keys)
-        left_out = set(_chosen(one, "exclude-controls", keys))
-        named += [key for key in taken if key not in left_out]
+    imports = _rows(profile, "imports")
+    if len(imports) > MOST_IMPORTS:
+        raise NotOscal(f"it has {len(imports)} imports; at most {MOST_IMPORTS} are taken")
+    ways = [
+        choice
+        for one in imports
+        for how in ("include-controls", "exclude-controls")
+        for choice in _rows(one, how)
+    ]
+    patterns = sum(len(_rows(choice, "matching")) for choice in ways)
+    if patterns > MOST_PATTERNS:
+        raise NotOscal(f"it has {patterns} patterns; at most {MOST_PATTERNS} are taken")
+    named: set[str] = set()
+    for one in imports:
+        everything = "include-all" in one
+        taken = set(controls) if everything else _chosen(one, "include-controls", controls)
+        named |= taken - _chosen(one, "exclude-controls", controls)
     return named
 
 
-def _chosen(one: Mapping[str, Any], how: str, keys: Sequence[str]) -> list[str]:
-    chosen: list[str] = []
+def _chosen(one: Mapping[str, Any], how: str, controls: _Controls) -> set[str]:
+    chosen: set[str] = set()
+    with_all_within: set[str] = set()
     for choice in _rows(one, how):
-        chosen += [key for key in choice.get("with-ids", []) if isinstance(key, str)]
+        ids = choice.get("with-ids", [])
+        if not isinstance(ids, list):
+            raise NotOscal(f'"with-ids" of "{how}" is no list; expected the ids of controls in one')
+        named = {key for key in ids if isinstance(key, str)}
         for match in _rows(choice, "matching"):
-            chosen += [key for key in keys if fnmatchcase(key, str(match.get("pattern", "")))]
+            pattern = str(match.get("pattern", ""))
+            named |= {key for key in controls if fnmatchcase(key, pattern)}
+        chosen |= named
+        if _takes_children(choice, how):
+            with_all_within |= named & controls.keys()
+    for key in with_all_within:
+        inner = _with_enhancements(controls[key])
+        chosen |= {str(control.get("id", "")) for control in inner}
     return chosen
+
+
+def _takes_children(choice: Mapping[str, Any], how: str) -> bool:
+    """Whether whatever stands within a named control, at any depth, is chosen along with it."""
+    said = choice.get("with-child-controls", "no")
+    if said not in ("yes", "no"):
+        raise NotOscal(
+            f'"with-child-controls" of "{how}" is {str(said)[:40]!r}; expected "yes" or "no"'
+        )
+    return bool(said == "yes")
 
 
 def _rows(of: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -33,7 +33,7 @@ _MANY = {
     "with-id": "with-ids",
 }
 _ONE = frozenset({"metadata", "title", "version", "include-all"})
-_ATTRIBUTES = frozenset({"id", "name", "class", "value", "pattern"})
+_ATTRIBUTES = frozenset({"id", "name", "class", "value", "pattern", "with-child-controls"})
 _LINES = frozenset({"title", "version", "with-id"})
 _AROUND = {"em": "*", "i": "*", "strong": "**", "b": "**", "code": "`", "q": '"'}
 _AROUND |= {"sub": "~", "sup": "^", "a": "", "img": ""}

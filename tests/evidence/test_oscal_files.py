@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from evidence import oscal_files
+from evidence import oscal_catalogue, oscal_files
 from evidence.oscal_catalogue import read_catalogue
 from evidence.oscal_files import NotOscal, read_oscal
 
@@ -67,6 +68,122 @@ def test_a_profile_takes_all_in_each_format(kind):
     found = read_catalogue(given("catalogue.json"), [written[kind]])
 
     assert {one.level for _, rows in found.groups for one in rows} == {1}
+
+
+NESTED = b"""catalog:
+  metadata: {title: T, version: 1}
+  groups:
+    - title: G
+      controls:
+        - id: a-1
+          title: Doors
+          controls:
+            - id: a-1.1
+              title: Locks
+              controls:
+                - id: a-1.1.1
+                  title: Keys
+                - id: a-1.1.2
+                  title: Wax
+                  props: [{name: status, value: withdrawn}]
+            - id: a-1.2
+              title: Hinges
+        - id: a-2
+          title: Windows
+          controls:
+            - id: a-2.1
+              title: Panes
+"""
+
+
+def profile_with(kind: str, *choices: tuple[str, str, str]) -> bytes:
+    """One import; each choice is how it chooses, what it says of children (or ""), and an id.
+
+    An id with * is a pattern. Without one that includes, all is included.
+    """
+    rows, elements = {}, ""
+    for how, children, chosen in choices:
+        row = {"matching": [{"pattern": chosen}]} if "*" in chosen else {"with-ids": [chosen]}
+        named = (
+            f'<matching pattern="{chosen}"/>' if "*" in chosen else f"<with-id>{chosen}</with-id>"
+        )
+        said = f' with-child-controls="{children}"' if children else ""
+        if children:
+            row["with-child-controls"] = children
+        rows.setdefault(how, []).append(row)
+        elements += f"<{how}{said}>{named}</{how}>"
+    if "include-controls" not in rows:
+        rows["include-all"] = {}
+        elements = "<include-all/>" + elements
+    if kind == "xml":
+        return f'<profile {NS}><import href="#x">{elements}</import></profile>'.encode()
+    whole = {"profile": {"imports": [{"href": "#x", **rows}]}}
+    if kind == "json":
+        return json.dumps(whole).encode()
+    written = yaml.safe_dump(whole)
+    return written.replace("'yes'", "yes").replace("'no'", "no").encode()  # as people write it
+
+
+ALL = {"a-1", "a-1.1", "a-1.1.1", "a-1.2", "a-2", "a-2.1"}
+CHILDREN = [
+    ([("include-controls", "yes", "a-1")], {"a-1", "a-1.1", "a-1.1.1", "a-1.2"}),
+    ([("include-controls", "no", "a-1")], {"a-1"}),
+    ([("include-controls", "", "a-1")], {"a-1"}),
+    ([("include-controls", "yes", "a-1.1")], {"a-1.1", "a-1.1.1"}),
+    ([("include-controls", "yes", "*2")], {"a-1.2", "a-2", "a-2.1"}),
+    (
+        [("include-controls", "yes", "a-2"), ("include-controls", "no", "a-1")],
+        {"a-1", "a-2", "a-2.1"},
+    ),
+    ([("exclude-controls", "yes", "a-1")], {"a-2", "a-2.1"}),
+    ([("exclude-controls", "no", "a-1")], ALL - {"a-1"}),
+    (
+        [("include-controls", "yes", "a-1"), ("exclude-controls", "yes", "a-1.1")],
+        {"a-1", "a-1.2"},
+    ),
+    ([("include-controls", "yes", "gone")], set()),
+]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(("choices", "taken"), CHILDREN)
+def test_what_stands_within_a_control_is_chosen_along_where_the_profile_says_so(
+    choices, taken, kind
+):
+    found = read_catalogue(NESTED, [profile_with(kind, *choices)])
+
+    levels = {one.key: one.level for _, rows in found.groups for one in rows}
+    assert levels.keys() == ALL
+    assert {key for key, level in levels.items() if level == 1} == taken
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_profile_that_says_neither_yes_nor_no_of_children_is_refused(kind):
+    said = r'low: "with-child-controls" of "include-controls" is .maybe.; expected "yes" or "no"'
+
+    with pytest.raises(NotOscal, match=said):
+        read_catalogue(
+            NESTED,
+            [profile_with(kind, ("include-controls", "maybe", "a-1"))],
+            names=["c.yaml", "low"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("imports", "said"),
+    [
+        ([{"include-controls": [{"with-ids": None}]}], "with-ids.*is no list"),
+        ([{"include-controls": [{"with-child-controls": True}]}], "is .True.; expected"),
+        ([{}] * (oscal_catalogue.MOST_IMPORTS + 1), "it has 101 imports; at most 100"),
+        (
+            [{"exclude-controls": [{"matching": [{"pattern": "*"}] * 600}]}] * 2,
+            "it has 1200 patterns; at most 1000",
+        ),
+    ],
+)
+def test_choices_that_make_no_sense_or_no_end_are_refused(imports, said):
+    with pytest.raises(NotOscal, match=said):
+        read_catalogue(NESTED, [json.dumps({"profile": {"imports": imports}}).encode()])
 
 
 @pytest.mark.parametrize("name", ["", "catalogue", "a.json", "a.yaml", "a.YML", "a.xml", "a.txt"])
